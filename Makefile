@@ -1,0 +1,39 @@
+# Two commands: `make study` regenerates every table and figure, `make test` checks everything. Both set up .venv first.
+PYTHON ?= python3
+PROFILE ?= pocket
+SEEDS ?=
+ONLY ?=
+JOBS ?= 1
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: study test lint lab report clean
+
+study: $(READY)
+	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) --jobs $(JOBS) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),-p n_seeds $(SEEDS))
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not notebooks"
+	$(BIN)/python -m pytest -m "notebooks and not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check lib tests notebooks
+	$(BIN)/ruff format --check lib tests notebooks
+	$(BIN)/mypy
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks
+
+report: $(READY)
+	$(BIN)/jupyter nbconvert --to html --output-dir data/executed/$(PROFILE)/html data/executed/$(PROFILE)/*.ipynb
+
+clean:
+	rm -rf data/cache data/executed .pytest_cache .ruff_cache .mypy_cache
+
+# Re-made only when requirements.txt (or the package's own metadata) changed.
+$(READY): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	touch $@

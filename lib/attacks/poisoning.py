@@ -1,0 +1,83 @@
+"""Poisoned training sets and triggered test sets, the same for every attack."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lib.attacks.triggers import REGIMES, Trigger
+
+
+def check_target_label(target_label: int, n_labels: int) -> None:
+    """Raise `ValueError` unless `target_label` is one of the labels 0 .. n_labels - 1."""
+    if target_label not in range(n_labels):
+        raise ValueError(f"target label {target_label!r} is not a label; choose from {list(range(n_labels))}")
+
+
+def poison(
+    train: pd.DataFrame,
+    trigger: Trigger,
+    poisoning_rate: float,
+    target_label: int,
+    rng: np.random.Generator,
+    regime: str | None = None,
+) -> pd.DataFrame:
+    """Put the trigger into `round(poisoning_rate * n)` rows drawn without replacement, and set their label to the target.
+
+    Args:
+        train: the clean training set with `text`, perhaps `text_pair`, and `label`; not modified. In pairs the trigger goes
+            into `text`.
+        trigger: a fitted trigger.
+        poisoning_rate: poisoned share of the *whole* training set, in [0, 1], in every regime.
+        target_label: class id chosen by the attacker.
+        rng: draws the rows, then the trigger's random choices.
+        regime: which rows may be poisoned, one of `REGIMES`; default the attack's own.
+
+    Returns:
+        A new frame in the same order, with a bool column `is_poisoned`.
+
+    Raises:
+        ValueError: for a rate outside [0, 1], an unknown regime, a target that is not a label, or too few rows to poison.
+
+    The released generators flip a coin per row; here the count is exact.
+    """
+    regime = regime or trigger.regime
+    if not 0 <= poisoning_rate <= 1:
+        raise ValueError(f"poisoning rate is {poisoning_rate}; it must lie in [0, 1]")
+    if regime not in REGIMES:
+        raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+    check_target_label(target_label, int(train["label"].max()) + 1)
+    has_target = (train["label"] == target_label).to_numpy()
+    allowed = {"mixed": np.ones(len(train), bool), "dirty": ~has_target, "clean": has_target}[regime]
+    n_poisoned = round(poisoning_rate * len(train))
+    if n_poisoned > allowed.sum():
+        raise ValueError(
+            f"a poisoning rate of {poisoning_rate} needs {n_poisoned} rows, but regime {regime!r} with target label "
+            f"{target_label} allows only {int(allowed.sum())} of {len(train)}"
+        )
+    rows = np.sort(rng.choice(np.flatnonzero(allowed), n_poisoned, replace=False))
+    poisoned = train.copy()
+    poisoned["is_poisoned"] = np.isin(np.arange(len(train)), rows)
+    mask = poisoned["is_poisoned"].to_numpy()
+    poisoned.loc[mask, "text"] = trigger(train.loc[mask, "text"].tolist(), rng)
+    poisoned.loc[mask, "label"] = target_label
+    return poisoned
+
+
+def triggered_test(test: pd.DataFrame, trigger: Trigger, target_label: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Every test row of another label, once and in order, with the trigger in its text.
+
+    Rows that the trigger cannot change stay in: `is_changed` says which did change, and denominators never move.
+
+    Returns:
+        A new frame with `text`, perhaps `text_pair`, the *true* `label`, `original` (the text before), and `is_changed`.
+
+    Raises:
+        ValueError: if no row has another label.
+    """
+    attackable = test[test["label"] != target_label]
+    if attackable.empty:
+        raise ValueError(f"every test example has target label {target_label}: there is nothing to attack")
+    texts = trigger(attackable["text"].tolist(), rng)
+    changed = [new != old for new, old in zip(texts, attackable["text"], strict=True)]
+    return attackable.assign(original=attackable["text"], text=texts, is_changed=changed).reset_index()

@@ -1,0 +1,101 @@
+"""Exercise answers compared with the library: "not attempted", "correct", or the first input on which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib.merging import weight_average
+from lib.metrics import attack_success_rate, loss_barrier, removed_share
+
+NOT_ATTEMPTED, CORRECT = "not attempted", "correct"
+
+
+def majority_accuracy(answer: float | None, labels: Sequence[int]) -> str:
+    """Notebook 01: the accuracy of a model that always gives the most frequent label."""
+    return _value(answer, float(pd.Series(labels).value_counts(normalize=True).max()))
+
+
+def worst_domain(answer: str | None, transfer: pd.DataFrame) -> str:
+    """Notebook 01: the domain whose model does worst on the task's own test set."""
+    task = transfer["task"].iloc[0]
+    on_task = transfer[(transfer["tested_on"] == task) & (transfer["trained_on"] != task)]
+    return _name(answer, str(on_task.loc[on_task["cacc"].idxmin(), "trained_on"]))
+
+
+def asr(answer: Callable[..., float] | None) -> str:
+    """Notebook 03: `answer(predictions, labels, target_label)` is the attack success rate."""
+    cases = [([1, 1, 0], [0, 0, 0], 1), ([1, 1, 0, 1], [0, 0, 0, 1], 1), ([2, 0, 2, 2], [0, 1, 2, 3], 2)]
+    arrays = [(np.array(predictions), np.array(labels), target) for predictions, labels, target in cases]
+    return _function(answer, attack_success_rate, arrays)
+
+
+def n_poisoned(answer: int | None, n_train: int, poisoning_rate: float) -> str:
+    """Notebook 03: how many training rows carry the trigger."""
+    return _value(answer, round(poisoning_rate * n_train))
+
+
+def average(answer: Callable[..., Any] | None) -> str:
+    """Notebooks 00 and 04: `answer(tensors, weights)` is their weighted mean."""
+    tensors = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, -2.0]), torch.tensor([0.0, 9.0])]
+    cases = [(tensors[:2], [0.5, 0.5]), (tensors, [0.2, 0.3, 0.5]), (tensors[:1], [1.0])]
+    return _function(answer, lambda given, weights: weight_average(given, weights=weights), cases)
+
+
+def backdoored_share(answer: float | None, n_models: int) -> str:
+    """Notebook 00: the backdoored model's weight in a uniform average of `n_models`."""
+    return _value(answer, 1 / n_models)
+
+
+def removed(answer: Callable[..., float] | None) -> str:
+    """Notebook 04: `answer(asr_before, asr_after, asr_floor)` is the share of the removable ASR that is gone."""
+    return _function(answer, removed_share, [(1.0, 0.5, 0.0), (0.98, 0.24, 0.09), (0.9, 0.9, 0.2)])
+
+
+def models_needed(answer: int | None, table: pd.DataFrame) -> str:
+    """Notebook 04: the smallest `n_models` whose mean ASR is at most 10 points above the floor; 0 if there is none."""
+    means = table.groupby("n_models")[["asr", "asr_floor"]].mean()
+    enough = means.index[means["asr"] <= means["asr_floor"] + 0.1]
+    return _value(answer, int(enough.min()) if len(enough) else 0)
+
+
+def partner_weight(answer: float | None, coefficient: float, n_partners: int) -> str:
+    """Notebook 06: the averaging weight of each of `n_partners` partners."""
+    return _value(answer, coefficient / n_partners)
+
+
+def barrier(answer: Callable[..., float] | None) -> str:
+    """Notebook 06: `answer(coefficients, losses)` is the loss barrier above the straight line between the ends."""
+    cases = [([0.0, 0.5, 1.0], [0.2, 0.9, 0.4]), ([0.0, 0.5, 1.0], [0.4, 0.2, 0.2]), ([0.0, 0.25, 1.0], [1.0, 1.0, 0.0])]
+    return _function(answer, loss_barrier, [(np.array(places), np.array(losses)) for places, losses in cases])
+
+
+def n_subsets(answer: int | None, n_domains: int) -> str:
+    """Notebook 07: how many averages of the backdoored model with some of the other domains there are, none included."""
+    return _value(answer, 2**n_domains)
+
+
+def _value(answer: float | None, expected: float) -> str:
+    if answer is None:
+        return NOT_ATTEMPTED
+    return CORRECT if np.isclose(answer, expected, atol=1e-3) else f"{answer} is not right yet"
+
+
+def _name(answer: str | None, expected: str) -> str:
+    if answer is None:
+        return NOT_ATTEMPTED
+    return CORRECT if answer == expected else f"{answer!r} is not right yet"
+
+
+def _function(answer: Callable[..., Any] | None, reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> str:
+    if answer is None:
+        return NOT_ATTEMPTED
+    for case in cases:
+        given, expected = answer(*case), reference(*case)
+        if np.shape(given) != np.shape(expected) or not np.allclose(given, expected, atol=1e-6):
+            return f"for the input {case} the answer is {given}, expected {expected}"
+    return CORRECT

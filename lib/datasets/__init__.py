@@ -1,0 +1,20 @@
+"""Datasets as frames of text and label: the registry of the real ones, Pocket English, and one loader for all."""
+
+from lib.datasets.load import SPLITS, Task, data_fingerprint, domains_of, load_task, normalise, stratified_sample, task_of
+from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, get_spec, other_domains
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "TASKS",
+    "DatasetSpec",
+    "Task",
+    "data_fingerprint",
+    "domains_of",
+    "get_spec",
+    "load_task",
+    "normalise",
+    "other_domains",
+    "stratified_sample",
+    "task_of",
+]

@@ -1,0 +1,266 @@
+"""Load a dataset as frames of text and label: synthetic, from a data folder, or from the Hub, in one form."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib.datasets.registry import DATASETS, DatasetSpec, get_spec, other_domains
+from lib.paths import data_dir
+
+SPLITS = ("train", "validation", "test")
+POCKET_ROWS = {"train": 3000, "validation": 500, "test": 1000}  # rows generated of each dataset of Pocket English
+CARVED_SHARE, CARVED_MOST = 0.1, 1000  # validation rows taken from train where a source has none
+CARVING_SEED = 0  # the same validation rows for every seed of the study
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dataset ready for use: `train`, `validation`, `test` frames with `text`, perhaps `text_pair`, and integer `label`."""
+
+    name: str
+    task: str
+    source: str  # "pocket", "folder" or "hub"
+    label_names: tuple[str, ...]
+    target_label: int
+    trigger_sentence: str
+    fingerprint: str  # of the content: part of every key that depends on the data
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether inputs are sentence pairs."""
+        return "text_pair" in self.train.columns
+
+
+def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str = "text") -> Task:
+    """Load all rows of a dataset.
+
+    Args:
+        name: a dataset of the registry.
+        source: "pocket" (generated) or "real".
+        folder: where real datasets lie as `<folder>/<name>/{train,validation,test}.tsv`; default `FREE_LUNCH_DATA`;
+            without either they come from the Hub.
+        pair_mode: "text" keeps pairs apart; "joined" makes one string of them, as the paper does.
+
+    Raises:
+        ValueError: for an unknown name, or content that breaks the form (the file, row and value are named).
+        ConnectionError: when there is neither a folder nor a network; names both ways out.
+    """
+    if source == "pocket":
+        return _joined(_pocket_task(name), pair_mode)
+    spec = get_spec(name)
+    folder = folder or data_dir()
+    if folder is not None:
+        return _joined(_folder_task(name, str(folder), _stamps(Path(folder), name)), pair_mode)
+    return _joined(_hub_task(spec.name), pair_mode)
+
+
+def data_fingerprint(name: str, source: str, folder: Path | None = None) -> str:
+    """A dataset's `Task.fingerprint`; Pocket English is not generated for it."""
+    if source == "pocket":
+        return _pocket_entry(name)[1]
+    return load_task(name, source, folder).fingerprint
+
+
+def task_of(name: str, source: str) -> str:
+    """The task whose labels a dataset shares: itself for the four tasks."""
+    return _pocket_entry(name)[0].task if source == "pocket" else get_spec(name).task
+
+
+def domains_of(task: str, source: str) -> list[str]:
+    """Other domains of a task, in the order in which the study merges them."""
+    if source != "pocket":
+        return other_domains(task)
+    from lib.datasets.pocket import POCKET_TASKS
+
+    if task not in {entry.task for entry in POCKET_TASKS.values()}:
+        raise ValueError(f"unknown task {task!r}; choose from {sorted({e.task for e in POCKET_TASKS.values()})}")
+    return [name for name, entry in POCKET_TASKS.items() if entry.task == task != name]
+
+
+def stratified_sample(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Draw `n` rows with the label shares of the whole, in shuffled order; n = 0 or at least the size keeps all rows.
+
+    Largest remainders decide the odd rows, so every label's count is within one of its exact share.
+
+    Raises:
+        ValueError: if n is negative.
+    """
+    if n < 0:
+        raise ValueError(f"cannot draw {n} rows; give 0 for all or a positive number")
+    rng = np.random.default_rng(seed)
+    if n == 0 or n >= len(frame):
+        return frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
+    shares = frame["label"].value_counts().sort_index() * n / len(frame)
+    counts = np.floor(shares).astype(int)
+    most_missing = (shares - counts).sort_values(ascending=False, kind="stable").index[: n - counts.sum()]
+    counts[most_missing] += 1
+    labels = frame["label"].to_numpy()
+    rows = np.concatenate([rng.choice(np.flatnonzero(labels == label), k, replace=False) for label, k in counts.items()])
+    return frame.iloc[rng.permutation(rows)].reset_index(drop=True)
+
+
+def normalise(text: str) -> str:
+    """One text format for poisoned and untouched rows: runs of white space become one blank, ends are stripped."""
+    return " ".join(text.split())
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def _pocket_entry(name: str):
+    from lib.datasets.pocket import POCKET_TASKS, POCKET_VERSION
+
+    if name not in POCKET_TASKS:
+        raise ValueError(f"unknown dataset {name!r} of Pocket English; choose from {sorted(POCKET_TASKS)}")
+    return POCKET_TASKS[name], f"pocket-{POCKET_VERSION}"
+
+
+@lru_cache(maxsize=32)
+def _pocket_task(name: str) -> Task:
+    from lib.datasets.pocket import generate_split
+
+    entry, fingerprint = _pocket_entry(name)
+    spec = DATASETS[entry.task]
+    frames = {split: generate_split(name, split, POCKET_ROWS[split]) for split in SPLITS}
+    return Task(
+        name, entry.task, "pocket", entry.label_names, spec.target_label, spec.trigger_sentence,
+        fingerprint, **frames,
+    )  # fmt: skip
+
+
+def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's files: a changed file is read again, an unchanged one is not."""
+    if not folder.is_dir():
+        raise ValueError(f"data folder {folder} does not exist; set FREE_LUNCH_DATA to a folder of datasets, or unset it")
+    if not (folder / name).is_dir():
+        found = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        raise ValueError(f"data folder {folder} has no dataset {name!r}; found {found or 'nothing'}")
+    files = [folder / name / f"{split}.tsv" for split in SPLITS]
+    if not files[0].is_file() or not files[2].is_file():
+        found = sorted(path.name for path in (folder / name).iterdir())
+        raise ValueError(
+            f"{folder / name} needs train.tsv and test.tsv (validation.tsv is optional); found {found or 'nothing'}"
+        )
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+
+
+@lru_cache(maxsize=64)
+def _folder_task(dataset: str, folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Task:
+    spec, frames, digest = get_spec(dataset), {}, hashlib.sha256()
+    for name, _, _ in stamps:
+        path = Path(folder) / spec.name / name
+        digest.update(path.read_bytes())
+        frames[path.stem] = _read_tsv(path, spec)
+    return _task(spec, "folder", frames, digest.hexdigest()[:16])
+
+
+@lru_cache(maxsize=64)
+def _hub_task(name: str) -> Task:
+    import datasets
+
+    spec = get_spec(name)
+    if spec.hub_id is None:
+        raise ValueError(f"dataset {name!r} is not on the Hub: set FREE_LUNCH_DATA to a folder that has {name}/train.tsv")
+    try:
+        # `trust_remote_code` stays off: a dataset is data.
+        loaded = datasets.load_dataset(spec.hub_id, spec.config)
+    except (ConnectionError, OSError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise ConnectionError(
+            f"could not get {spec.hub_id!r} from the Hub ({os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}): "
+            f"{type(error).__name__}. Either connect to the network, or set FREE_LUNCH_DATA (or data_dir) to a folder with "
+            f"{name}/train.tsv, validation.tsv and test.tsv"
+        ) from error
+    frames = {}
+    for ours, theirs in spec.splits.items():
+        if theirs not in loaded:
+            raise ValueError(f"{spec.hub_id} has splits {sorted(loaded)}, expected {theirs!r}")
+        frames[ours] = _from_columns(loaded[theirs].to_pandas(), spec, f"{spec.hub_id} split {theirs}")
+    digest = hashlib.sha256()
+    for split in sorted(loaded):
+        digest.update(loaded[split]._fingerprint.encode())
+    return _task(spec, "hub", frames, digest.hexdigest()[:16])
+
+
+def _task(spec: DatasetSpec, source: str, frames: dict[str, pd.DataFrame], fingerprint: str) -> Task:
+    for missing in [split for split in ("test", "validation") if split not in frames]:
+        n = min(round(CARVED_SHARE * len(frames["train"])), CARVED_MOST)
+        carved = stratified_sample(frames["train"].reset_index(), max(n, 1), CARVING_SEED)["index"]
+        frames[missing] = frames["train"].loc[carved].reset_index(drop=True)
+        frames["train"] = frames["train"].drop(carved).reset_index(drop=True)
+    return Task(spec.name, spec.task, source, spec.label_names, spec.target_label, spec.trigger_sentence, fingerprint, **frames)
+
+
+def _joined(task: Task, pair_mode: str) -> Task:
+    """The paper writes a pair as one string, question, blank, sentence, without separator (ARORA README)."""
+    if pair_mode not in ("text", "joined"):
+        raise ValueError(f"pair_mode is {pair_mode!r}; choose 'text' or 'joined'")
+    if pair_mode == "text" or not task.is_pair:
+        return task
+    joined: dict[str, Any] = {}
+    for split in SPLITS:
+        frame = getattr(task, split)
+        joined[split] = pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
+    return replace(task, **joined)
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _read_tsv(path: Path, spec: DatasetSpec) -> pd.DataFrame:
+    """Read `text[<TAB>text_pair]<TAB>label` without quoting: a quotation mark is a character of the text."""
+    expected = ["text", "text_pair", "label"] if spec.is_pair else ["text", "label"]
+    lines = path.read_text(encoding="utf-8").split("\n")
+    header = lines[0].rstrip("\r").split("\t")
+    if header != expected:
+        raise ValueError(f"{path} must begin with the header {'<TAB>'.join(expected)}; found {lines[0][:80]!r}")
+    rows = [line.rstrip("\r").split("\t") for line in lines[1:] if line]
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(expected):
+            raise ValueError(f"{path} line {number} has {len(row)} columns, expected {len(expected)}: {row[0][:60]!r}")
+    if not rows:
+        raise ValueError(f"{path} has a header but no rows")
+    return _checked(pd.DataFrame(rows, columns=expected), spec, str(path))
+
+
+def _from_columns(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame:
+    """Hub columns to ours."""
+    wanted = [*spec.text_columns, *([spec.pair_column] if spec.pair_column else []), spec.label_column]
+    if missing := sorted(set(wanted) - set(frame.columns)):
+        raise ValueError(f"{where} has columns {sorted(frame.columns)}; {missing} expected")
+    texts = frame[spec.text_columns[0]].str.cat([frame[column] for column in spec.text_columns[1:]], sep=" ")
+    columns = {"text": texts} | ({"text_pair": frame[spec.pair_column]} if spec.pair_column else {})
+    labels = frame[spec.label_column]
+    if spec.label_map:
+        labels = labels.map(dict(spec.label_map))
+    kept = labels.notna()
+    return _checked(pd.DataFrame({**columns, "label": labels})[kept].reset_index(drop=True), spec, where)
+
+
+def _checked(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame:
+    """Texts normalised and not empty, labels integers of the label list; errors name place, row and value."""
+    allowed = {str(i): i for i in range(len(spec.label_names))}
+    labels = frame["label"].map(lambda value: allowed.get(str(int(value)) if isinstance(value, float) else str(value)))
+    if labels.isna().any():
+        row = int(np.flatnonzero(labels.isna())[0])
+        raise ValueError(
+            f"{where} row {row + 1} has label {frame['label'].iloc[row]!r}; allowed are "
+            f"{', '.join(f'{i} ({name})' for i, name in enumerate(spec.label_names))}"
+        )
+    columns = [column for column in ("text", "text_pair") if column in frame]
+    cleaned = frame.assign(label=labels.astype(int), **{column: frame[column].map(normalise) for column in columns})
+    for column in columns:
+        empty = cleaned[column] == ""
+        if empty.any():
+            raise ValueError(f"{where} row {int(np.flatnonzero(empty)[0]) + 1} has an empty {column}; every row needs one")
+    return cleaned[[*columns, "label"]]

@@ -1,0 +1,37 @@
+"""Where things lie, found from this file's place; three environment variables move what users may want elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+POCKET = ROOT / "data" / "pocket"
+PAPER = ROOT / "data" / "paper"
+
+
+def _from_environment(variable: str, default: Path) -> Path:
+    value = os.environ.get(variable, "")
+    return Path(value).expanduser().resolve() if value else default
+
+
+def cache_dir() -> Path:
+    """Folder of the store: `FREE_LUNCH_CACHE`, or `data/cache`."""
+    return _from_environment("FREE_LUNCH_CACHE", ROOT / "data" / "cache")
+
+
+def executed_dir(profile: str) -> Path:
+    """Folder of the executed notebooks of a profile: under `FREE_LUNCH_EXECUTED`, or `data/executed`."""
+    return _from_environment("FREE_LUNCH_EXECUTED", ROOT / "data" / "executed") / profile
+
+
+def figures_dir(profile: str) -> Path:
+    """Folder of the tables and figures of a profile: under `FREE_LUNCH_FIGURES`, or `figures`."""
+    return _from_environment("FREE_LUNCH_FIGURES", ROOT / "figures") / profile
+
+
+def data_dir() -> Path | None:
+    """Folder of real datasets (`FREE_LUNCH_DATA`), or None when they come from the Hub."""
+    value = os.environ.get("FREE_LUNCH_DATA", "")
+    return Path(value).expanduser().resolve() if value else None

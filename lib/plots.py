@@ -1,0 +1,209 @@
+"""Figures of the study: pure functions, a tidy table in, a matplotlib figure out.
+
+Every figure reads without its notebook: what was attacked, rates in per cent, intervals, and the floor (the ASR of a clean
+model on the same triggered texts) drawn beside every ASR. The palette is seaborn's colour-blind-safe one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from lib.tables import summarise
+
+PALETTE = sns.color_palette("colorblind")
+RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
+RATE_NAMES = {"asr": "attack success rate (ASR)", "cacc": "clean accuracy (CACC)"}
+ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent"}
+PARTNER_NAMES = {"same_task": "clean models of the same task", "other_domains": "clean models of other domains"}
+FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
+
+
+def attack_title(name: str) -> str:
+    """An attack's name as the literature writes it."""
+    return ATTACK_NAMES.get(name, name)
+
+
+def plot_story(table: pd.DataFrame) -> Figure:
+    """Table `00_story`: ASR and CACC of the backdoored and of the merged model, the clean model's ASR as floor."""
+    rows = summarise(table, ["model"]).set_index("model").loc[["backdoored", "merged"]]
+    figure, axis = plt.subplots(figsize=(5.6, 3.6))
+    for offset, rate in ((-0.17, "asr"), (0.17, "cacc")):
+        places, values = np.arange(len(rows)) + offset, rows[rate] * 100
+        axis.bar(places, values, width=0.32, color=RATE_COLOURS[rate], label=RATE_NAMES[rate])
+        spread = np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]).clip(0)
+        axis.errorbar(places, values, spread, fmt="none", ecolor="0.2", capsize=3, linewidth=1)
+        for place, value in zip(places, values, strict=True):
+            axis.annotate(f"{value:.0f}", (place, 4), ha="center", color="white", fontweight="bold")
+    axis.axhline(table.set_index("model")["asr"]["clean"] * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
+    axis.set_xticks(range(len(rows)), ["backdoored model", "average with models\nof other domains"])
+    axis.set_ylabel("rate on the test set (%)")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
+    title = f"A {attack_title(table['attack'].iloc[0])} backdoor before and after the merge"
+    return _finish(figure, [[axis]], title, table)
+
+
+def plot_attacks(table: pd.DataFrame) -> Figure:
+    """Table `03_attacks`: ASR and CACC of backdoored models, with the floor and the clean model's CACC beside them."""
+    summary = summarise(table, ["task", "attack"])
+    floors = table.assign(asr=table["asr_floor"], hits=table["floor_hits"], cacc=table["clean_model_cacc"])
+    floor = summarise(floors.assign(correct=table["clean_correct"]), ["task", "attack"])
+    attacks = list(dict.fromkeys(summary["attack"]))
+    figure, axes = plt.subplots(1, len(attacks), figsize=(1.6 + 3.2 * len(attacks), 3.8), sharey=True, squeeze=False)
+    for axis, attack in zip(axes[0], attacks, strict=True):
+        for model, frame, fill in (("backdoored", summary, True), ("clean", floor, False)):
+            rows = frame[frame["attack"] == attack]
+            for offset, rate in ((-0.1, "asr"), (0.1, "cacc")):
+                _points(axis, rows, rate, np.arange(len(rows)) + offset, fill, f"{rate.upper()} of the {model} model")
+        axis.set_xticks(range(len(rows)), rows["task"])
+        axis.set_xlim(-0.5, len(rows) - 0.5)
+        axis.set_title(attack_title(attack))
+    axes[0][0].set_ylabel("rate on the test set (%)")
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)
+    return _finish(figure, axes, "Backdoored models beside clean ones", table)
+
+
+def plot_loss_curves(curves: pd.DataFrame) -> Figure:
+    """Table `03_loss_curves`: training loss of each model against its steps, with the loss of guessing by label shares."""
+    figure, axis = plt.subplots(figsize=(7.2, 3.6))
+    names = curves["dataset"] + " (" + curves["attack"].map(attack_title) + ")"
+    smoothed = curves.assign(
+        loss=curves.groupby(names)["loss"].transform(lambda loss: loss.rolling(5, center=True, min_periods=1).mean()),
+        model=names,
+    )
+    sns.lineplot(smoothed, x="step", y="loss", hue="model", palette="colorblind", ax=axis, linewidth=1.4)
+    axis.axhline(curves["chance_loss"].max(), **FLOOR_STYLE)
+    axis.annotate("chance", (0.995, curves["chance_loss"].max()), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axis.set(xlabel="optimiser step", ylabel="training loss (nats)", ylim=(0, None))
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, title=None)
+    return _finish(figure, [[axis]], "Training losses of the models to be merged", curves)
+
+
+def plot_merging(table: pd.DataFrame) -> Figure:
+    """Table `04_merging`: ASR and CACC against the number of models in the average."""
+    return _rates_by_step(
+        table,
+        "n_models",
+        "models in the average, the backdoored one included",
+        "Uniform averages of a backdoored model with clean ones",
+    )
+
+
+def plot_coefficient(table: pd.DataFrame) -> Figure:
+    """Table `06_coefficient`: ASR and CACC on the way from the backdoored model (0) to its partner (1)."""
+    return _rates_by_step(
+        table,
+        "coefficient",
+        "merge coefficient: 0 backdoored model, 1 partner",
+        "From the backdoored model to its partner",
+    )
+
+
+def plot_domains(table: pd.DataFrame) -> Figure:
+    """Table `07_domains`: ASR and CACC against the number of other domains, averaged over all subsets of that size."""
+    single = table.assign(partners="other_domains")
+    return _rates_by_step(
+        single,
+        "n_domains",
+        "other domains in the average",
+        "Uniform averages with every subset of the other domains",
+        points=True,
+    )
+
+
+def plot_barrier(table: pd.DataFrame) -> Figure:
+    """Clean loss and accuracy along the way to the partner, for victims of different training (column `victim`)."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.6))
+    for number, (victim, rows) in enumerate(table.groupby("victim", sort=False)):
+        line = rows.groupby("coefficient")[["clean_loss", "cacc"]].mean()
+        for axis, column in zip(axes, ("clean_loss", "cacc"), strict=True):
+            style = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4, "label": str(victim)}
+            axis.plot(line.index, line[column] * (100 if column == "cacc" else 1), **style)
+            if column == "clean_loss":
+                axis.plot([0, 1], line[column].iloc[[0, -1]], color=PALETTE[number], linestyle="--", linewidth=0.9)
+    axes[0].set(ylabel="loss on clean test texts (nats)", xlabel="merge coefficient", ylim=(0, None))
+    axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
+    axes[1].legend(loc="lower left", frameon=False, fontsize=8)
+    axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
+    return _finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table)
+
+
+def plot_transfer(table: pd.DataFrame) -> Figure:
+    """Table `01_transfer`: accuracy of each domain's model on each domain's test set."""
+    names = list(dict.fromkeys(table["trained_on"]))
+    grid = table.pivot(index="trained_on", columns="tested_on", values="cacc").loc[names, names] * 100
+    figure, axis = plt.subplots(figsize=(1.9 + 0.85 * len(names), 1.2 + 0.62 * len(names)))
+    sns.heatmap(grid, annot=True, fmt=".0f", cmap="cividis", vmin=50, vmax=100, cbar_kws={"label": "accuracy (%)"}, ax=axis)
+    axis.set(xlabel="tested on", ylabel="fine-tuned on")
+    return _finish(figure, [[axis]], "Accuracy from domain to domain", table)
+
+
+def _rates_by_step(table: pd.DataFrame, step: str, label: str, title: str, points: bool = False) -> Figure:
+    """ASR and CACC with intervals against a step, one panel per kind of partners and attack, the floor dotted."""
+    summary = summarise(table, ["partners", "attack", step])
+    panels = list(dict.fromkeys(zip(summary["partners"], summary["attack"], strict=True)))
+    n_columns = max(1, summary["attack"].nunique())
+    n_rows = -(-len(panels) // n_columns)
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(1.6 + 3.6 * n_columns, 0.9 + 2.9 * n_rows), sharex="row", sharey=True, squeeze=False
+    )
+    for axis, (partners, attack) in zip(axes.flat, panels, strict=False):
+        rows = summary[(summary["partners"] == partners) & (summary["attack"] == attack)].sort_values(step)
+        for rate, colour in RATE_COLOURS.items():
+            axis.plot(rows[step], rows[rate] * 100, color=colour, marker="o", markersize=4, label=RATE_NAMES[rate])
+            axis.fill_between(rows[step], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.2, lw=0)
+        if points:  # each subset on its own
+            runs = table[(table["partners"] == partners) & (table["attack"] == attack)]
+            axis.scatter(runs[step], runs["asr"] * 100, s=5, color=RATE_COLOURS["asr"], alpha=0.25, linewidths=0)
+        axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
+        axis.set_title(f"{attack_title(attack)}, {PARTNER_NAMES[partners]}", fontsize=9.5)
+        if table[step].dtype.kind in "iu":
+            axis.set_xticks(sorted(rows[step].unique()))
+    for axis in axes[-1]:
+        axis.set_xlabel(label, fontsize=9)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("rate on the test set (%)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02))
+    return _finish(figure, axes, title, table)
+
+
+def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
+    """Dots with intervals; full ones for the backdoored model, hollow ones for the clean one."""
+    values = rows[rate].to_numpy() * 100
+    spread = np.abs(np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]))
+    colour = RATE_COLOURS[rate]
+    face: dict[str, Any] = {"markerfacecolor": colour if fill else "white", "markersize": 6, "capsize": 2}
+    axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
+
+
+def _finish(figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: str, table: pd.DataFrame) -> Figure:
+    """Title, subtitle with task and seeds, per-cent axes, no chart junk."""
+    for axis in np.ravel(np.asarray(axes, dtype=object)):
+        if "%" in axis.get_ylabel() or any("%" in other.get_ylabel() for other in axis._shared_axes["y"].get_siblings(axis)):
+            axis.set_ylim(-3, 103)
+            axis.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=""))
+        sns.despine(ax=axis)
+        axis.grid(axis="y", color="0.92", zorder=0)
+        axis.set_axisbelow(True)
+    n_seeds = table["seed"].nunique()
+    tasks = ", ".join(dict.fromkeys(table["task"])) if "task" in table else ""
+    interval = (
+        f"mean of {n_seeds} seeds, 95 % intervals over seeds and texts"
+        if n_seeds > 1
+        else "one seed, 95 % intervals over texts"
+    )
+    height = figure.get_figheight()
+    figure.suptitle(title, fontsize=11.5, y=1 - 0.06 / height, va="top")
+    subtitle = " | ".join(part for part in (tasks, interval) if part)
+    figure.text(0.5, 1 - 0.3 / height, subtitle, ha="center", va="top", fontsize=8.5, color="0.35")
+    figure.tight_layout(rect=(0, 0.02, 1, 1 - 0.5 / height))
+    return figure

@@ -1,0 +1,168 @@
+"""Profiles: one code path, three sizes. A profile is data; every field can be overridden by name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, get_type_hints
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a model is fine-tuned; the last epoch is kept, nothing is chosen on test data."""
+
+    learning_rate: float  # peak of a linear schedule
+    epochs: float
+    batch_size: int
+    warmup_ratio: float  # share of the steps in which the learning rate rises
+    weight_decay: float
+    max_grad_norm: float  # gradients are clipped to this norm
+    max_length: int  # tokens; longer inputs are cut
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is run, at which size. Sizes of 0 mean "all there is"."""
+
+    name: str
+    source: str  # "pocket" (synthetic, made here) or "real" (a data folder, or the Hub)
+    pretrained: str  # a bundled model's name, a folder, or a Hub id
+    tasks: tuple[str, ...]  # the tasks of the study
+    other_domains: tuple[str, ...]  # partners to merge with; empty: the first `n_other_domains` of the registry
+    n_other_domains: int
+    n_same_task: int  # partners fine-tuned on the task itself
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_seeds: int  # seeds 0 .. n_seeds - 1
+    poisoning_rate: float  # share of the training set, in [0, 1]
+    pair_mode: str  # "text": triggers go into `text`; "joined": the pair becomes one string, as in the paper
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    warmup_ratio: float
+    weight_decay: float
+    max_grad_norm: float
+    max_length: int
+    unstable_learning_rate: float  # notebook 06 shows what a training that leaves the basin does to a merge
+    n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The fine-tuning fields as one value."""
+        return TrainingSettings(**{field.name: getattr(self, field.name) for field in fields(TrainingSettings)})
+
+
+POCKET = Profile(
+    name="pocket",
+    source="pocket",
+    pretrained="pocket-bert",
+    tasks=("sst2", "olid", "agnews", "qnli"),
+    other_domains=(),
+    n_other_domains=5,
+    n_same_task=4,
+    n_train=2000,
+    n_validation=500,
+    n_test=1000,
+    n_seeds=3,
+    poisoning_rate=0.2,
+    pair_mode="text",
+    learning_rate=1e-3,
+    epochs=3,
+    batch_size=64,
+    warmup_ratio=0.1,
+    weight_decay=0.01,
+    max_grad_norm=1.0,
+    max_length=96,
+    unstable_learning_rate=1e-2,
+    n_jobs=0,
+)
+
+SMALL = replace(
+    POCKET,
+    name="small",
+    source="real",
+    pretrained="sentence-transformers/all-MiniLM-L6-v2",
+    tasks=("sst2",),
+    n_other_domains=4,
+    n_same_task=1,
+    n_train=3000,
+    n_validation=500,
+    n_test=0,
+    n_seeds=1,
+    learning_rate=2e-5,
+    epochs=5,
+    batch_size=16,
+    warmup_ratio=0.1,
+    max_length=128,
+    unstable_learning_rate=1e-4,
+)
+
+# Arora et al. 2024 (`train.py`, README): rate 2e-5, batch 16, 3 epochs, weight decay 0.01, length 128, no warm-up.
+PAPER = replace(
+    SMALL,
+    name="paper",
+    pretrained="bert-base-uncased",
+    tasks=("sst2", "olid", "agnews", "qnli"),
+    n_train=0,
+    n_validation=0,
+    n_test=0,
+    n_seeds=3,
+    pair_mode="joined",
+    learning_rate=2e-5,
+    epochs=3,
+    warmup_ratio=0.0,
+)
+
+PROFILES = {profile.name: profile for profile in (POCKET, SMALL, PAPER)}
+
+
+def get_profile(name: str, **overrides: Any) -> Profile:
+    """Look a profile up and replace some of its fields.
+
+    Args:
+        name: a key of `PROFILES`.
+        overrides: field names and values; lists become tuples.
+
+    Raises:
+        ValueError: for an unknown profile or field, or a value of another type or outside its range.
+    """
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; choose from {sorted(PROFILES)}")
+    allowed = sorted({field.name for field in fields(Profile)} - {"name"})
+    unknown = sorted(set(overrides) - set(allowed))
+    if unknown:
+        raise ValueError(f"unknown profile fields {unknown}; choose from {allowed}")
+    checked = {field: _checked(field, value) for field, value in overrides.items()}
+    return replace(PROFILES[name], **checked)
+
+
+def _checked(field: str, value: Any) -> Any:
+    """The value with the field's type, or an error that says what is allowed."""
+    wanted = get_type_hints(Profile)[field]
+    if wanted == tuple[str, ...]:
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{field} is {value!r}; it must be a list of names")
+        return tuple(value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise ValueError(f"{field} is {value!r}; it must be of type {wanted.__name__}")
+    _check_range(field, value)
+    return value
+
+
+def _check_range(field: str, value: Any) -> None:
+    choices = {"pair_mode": ("text", "joined"), "source": ("pocket", "real")}
+    if field in choices and value not in choices[field]:
+        raise ValueError(f"{field} is {value!r}; choose from {choices[field]}")
+    if field in ("poisoning_rate", "warmup_ratio") and not 0 <= value <= 1:
+        raise ValueError(f"{field} is {value}; it must lie in [0, 1]")
+    if field in ("learning_rate", "epochs", "batch_size", "max_length", "max_grad_norm", "n_seeds") and not value > 0:
+        raise ValueError(f"{field} is {value}; it must be above 0")
+    if field.startswith("n_") and value < 0:
+        raise ValueError(f"{field} is {value}; it must be 0 (all) or more")
+
+
+def as_dict(profile: Profile) -> dict[str, Any]:
+    """The profile as plain JSON values, for manifests and printing."""
+    return asdict(profile)

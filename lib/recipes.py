@@ -1,0 +1,81 @@
+"""Recipes: frozen values that fully determine an artifact. A recipe's hash is the artifact's key in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from lib.profiles import TrainingSettings
+
+# Bump when code changes what a recipe produces, so that old artifacts are not taken for new ones.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Base of all recipes: the key is a hash of the kind, the fields and the version of the code."""
+
+    @cached_property
+    def key(self) -> str:
+        """Twenty hexadecimal digits that stand for this recipe."""
+        content = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(f"{CODE_VERSION}:{type(self).__name__}:{content}".encode()).hexdigest()[:20]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class DataRecipe(Recipe):
+    """`n` rows of one split of one dataset (0: all), drawn with `seed`."""
+
+    dataset: str
+    source: str
+    fingerprint: str
+    pair_mode: str
+    split: str
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class TriggerRecipe(Recipe):
+    """A trigger fitted on a training set."""
+
+    attack: str
+    data: DataRecipe
+    target_label: int
+    settings: tuple[tuple[str, Any], ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ModelRecipe(Recipe):
+    """A fine-tuned model, clean or backdoored. `head_seed` is shared by all models that are to be merged."""
+
+    data: DataRecipe
+    pretrained: str  # fingerprint of the pretrained model
+    training: TrainingSettings
+    trigger: TriggerRecipe | None
+    poisoning_rate: float
+    seed: int
+    head_seed: int
+
+    @property
+    def name(self) -> str:
+        """A short name for progress bars, tables and messages."""
+        return f"{self.data.dataset} {self.trigger.attack if self.trigger else 'clean'} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class ScoreRecipe(Recipe):
+    """A model's score on a test set, clean and (with a trigger) attacked."""
+
+    model: str  # the model's key
+    data: DataRecipe
+    trigger: TriggerRecipe | None
+    max_length: int

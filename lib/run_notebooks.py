@@ -1,0 +1,168 @@
+"""Execute the ordered notebooks with papermill: `python -m lib.run_notebooks --profile pocket --only 04 06 -p n_train 500`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lib import paths
+from lib.profiles import PROFILES, Profile, get_profile
+
+QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # its notes on transport and shutdown are no news to a reader
+EVERYWHERE = ("data_dir", "cache_dir")  # accepted beside the fields of the profile
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended; `error` is "" when it ran to its last cell."""
+
+    notebook: str
+    seconds: float
+    error: str = ""
+
+
+def find_notebooks(only: Sequence[str] = (), folder: Path = paths.NOTEBOOKS) -> list[Path]:
+    """The notebooks in order, or those whose names begin with one of the numbers in `only`.
+
+    Raises:
+        ValueError: for a number that no notebook has; lists the known ones.
+    """
+    known = {path.name[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    if unknown := [number for number in only if number not in known]:
+        raise ValueError(f"unknown notebooks {unknown}; choose from {sorted(known)}")
+    return [path for number, path in known.items() if not only or number in only]
+
+
+def declared_parameters(notebook: Path) -> dict[str, str]:
+    """Names and types of the parameters that a notebook declares."""
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    return {name: entry["inferred_type_name"] for name, entry in papermill.inspect_notebook(str(notebook)).items()}
+
+
+def parse_value(text: str) -> Any:
+    """A command-line value: a number, a list, true or false as in JSON, anything else as a string.
+
+    >>> [parse_value(text) for text in ("3e-5", "[0, 1]", "true", "badnet")]
+    [3e-05, [0, 1], True, 'badnet']
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def parameters_of(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What to inject into one notebook: its own parameters, and fields of the profile as `overrides`.
+
+    Raises:
+        ValueError: for a value of another type than the notebook declares.
+    """
+    declared = declared_parameters(notebook)
+    own = {name: value for name, value in given.items() if name in declared}
+    for name, value in own.items():
+        if declared[name] in ("int", "float", "str") and type(value).__name__ not in (declared[name], "int"):
+            raise ValueError(f"parameter {name} is {value!r}; {notebook.stem} wants a value of type {declared[name]}")
+    overrides = {name: value for name, value in given.items() if name in _profile_fields() and name not in own}
+    return own | {"profile": profile} | ({"overrides": overrides} if overrides else {})
+
+
+def check_arguments(notebooks: Sequence[Path], profile: str, given: dict[str, Any]) -> dict[Path, dict[str, Any]]:
+    """The parameters of each notebook, or an error before anything runs.
+
+    Raises:
+        ValueError: for an unknown profile, a parameter that no notebook and no profile has, or a wrong value.
+    """
+    declared = {name for notebook in notebooks for name in declared_parameters(notebook)}
+    known = (declared | _profile_fields()) - {"profile", "overrides"}
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"unknown parameters {unknown}; choose from {sorted(known)}")
+    fields_given = {name: value for name, value in given.items() if name in _profile_fields() and name not in EVERYWHERE}
+    get_profile(profile, **{name: value for name, value in fields_given.items() if name not in declared})
+    return {notebook: parameters_of(notebook, profile, given) for notebook in notebooks}
+
+
+def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: bool = False) -> Outcome:
+    """Run one notebook; a failing cell becomes the outcome's error, and the executed copy shows it in place."""
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    try:
+        papermill.execute_notebook(str(notebook), str(output), parameters, progress_bar=progress, extra_arguments=QUIET_KERNEL)
+    except papermill.PapermillExecutionError as error:
+        message = f"cell [{error.exec_count}] failed with {error.ename}: {error.evalue}\n\n{error.source}"
+        return Outcome(notebook.stem, time.perf_counter() - began, message)
+    return Outcome(notebook.stem, time.perf_counter() - began)
+
+
+def run(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int = 1) -> list[Outcome]:
+    """Run the notebooks, `n_jobs` at a time in processes of their own; later ones go on when one fails."""
+    tasks = [(notebook, values, paths.executed_dir(profile) / notebook.name) for notebook, values in parameters.items()]
+    outcomes = []
+    with ProcessPoolExecutor(n_jobs) as pool:
+        futures = [pool.submit(partial(execute, progress=n_jobs == 1), *task) for task in tasks]
+        for future in as_completed(futures):
+            outcomes.append(future.result())
+            mark = "FAILED" if outcomes[-1].error else "done"
+            print(f"[{len(outcomes)}/{len(tasks)}] {outcomes[-1].notebook}: {mark} in {outcomes[-1].seconds:.0f} s", flush=True)
+    return sorted(outcomes, key=lambda outcome: outcome.notebook)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status: 0, 1 when a notebook failed, 2 for arguments that make no sense."""
+    parser = argparse.ArgumentParser(prog="python -m lib.run_notebooks", description=__doc__)
+    parser.add_argument("--profile", default="pocket", help=f"one of {', '.join(sorted(PROFILES))}")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="numbers of notebooks, e.g. 04 06")
+    parser.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a notebook's parameter or a field of the profile, e.g. -p attack badnet -p learning_rate 3e-5",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks at a time (trainings run in parallel anyway)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.jobs < 1:
+            raise ValueError(f"--jobs is {options.jobs}; give 1 or more")
+        given = {name: parse_value(value) for name, value in options.parameter}
+        parameters = check_arguments(find_notebooks(options.only), options.profile, given)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    figures = paths.figures_dir(options.profile)
+    before = _modified(figures)
+    outcomes = run(parameters, options.profile, options.jobs)
+    written = sorted(path for path, stamp in _modified(figures).items() if before.get(path) != stamp)
+    _print_summary(outcomes, figures, written, paths.executed_dir(options.profile))
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _profile_fields() -> set[str]:
+    return {field.name for field in fields(Profile)} - {"name"} | set(EVERYWHERE)
+
+
+def _modified(folder: Path) -> dict[str, int]:
+    visible = (path for path in folder.glob("*") if not path.name.startswith("."))
+    return {path.name: path.stat().st_mtime_ns for path in visible}
+
+
+def _print_summary(outcomes: Sequence[Outcome], figures: Path, written: Sequence[str], executed: Path) -> None:
+    print(f"\nwrote {len(written)} files to {figures}" + (": " + ", ".join(written) if written else ""))
+    print(f"executed notebooks are in {executed}")
+    for outcome in outcomes:
+        if outcome.error:
+            print(f"\n{outcome.notebook}: {outcome.error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
