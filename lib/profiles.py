@@ -59,7 +59,7 @@ POCKET = Profile(
     tasks=("sst2", "olid", "agnews", "qnli"),
     other_domains=(),
     n_other_domains=5,
-    n_same_task=4,
+    n_same_task=2,
     n_train=2000,
     n_validation=500,
     n_test=1000,
@@ -67,8 +67,8 @@ POCKET = Profile(
     poisoning_rate=0.2,
     pair_mode="text",
     learning_rate=1e-3,
-    epochs=3,
-    batch_size=64,
+    epochs=3.0,
+    batch_size=32,
     warmup_ratio=0.1,
     weight_decay=0.01,
     max_grad_norm=1.0,
@@ -77,6 +77,8 @@ POCKET = Profile(
     n_jobs=0,
 )
 
+# 5e-5 with warm-up, clipping and shuffled batches was stable for the victims and all partners; at 1e-4 and above with batches
+# in order of length, losses were seen to return to chance (see `lib.training.length_grouped_order` and notebook 06).
 SMALL = replace(
     POCKET,
     name="small",
@@ -86,15 +88,11 @@ SMALL = replace(
     n_other_domains=4,
     n_same_task=1,
     n_train=3000,
-    n_validation=500,
-    n_test=0,
+    n_test=1000,
     n_seeds=1,
-    learning_rate=2e-5,
-    epochs=5,
-    batch_size=16,
-    warmup_ratio=0.1,
-    max_length=128,
-    unstable_learning_rate=1e-4,
+    learning_rate=5e-5,
+    max_length=64,
+    unstable_learning_rate=3e-4,
 )
 
 # Arora et al. 2024 (`train.py`, README): rate 2e-5, batch 16, 3 epochs, weight decay 0.01, length 128, no warm-up.
@@ -109,8 +107,10 @@ PAPER = replace(
     n_seeds=3,
     pair_mode="joined",
     learning_rate=2e-5,
-    epochs=3,
+    epochs=3.0,
+    batch_size=16,
     warmup_ratio=0.0,
+    max_length=128,
 )
 
 PROFILES = {profile.name: profile for profile in (POCKET, SMALL, PAPER)}

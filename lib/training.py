@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import Sampler
 
 from lib.merging import distance
 from lib.models import quiet_transformers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 N_LOGGED = 60  # points of a loss curve; each is the mean over the steps since the last one
+CHUNK = 8  # batches that are sorted by length together
 SMOOTHED = 5  # points averaged before a curve is judged
 LEARNT, AT_CHANCE = 0.75, 0.9  # shares of the chance loss: below the first a model has learnt, above the second it has not
 
@@ -117,6 +119,32 @@ def find_instability(losses: Sequence[float], chance_loss: float) -> str:
     return ""
 
 
+def length_grouped_order(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[int]:
+    """An order of the examples whose batches hold texts of similar length, so that little is spent on padding.
+
+    Examples are shuffled, sorted by length within chunks of `CHUNK` batches, and the *batches* are shuffled again.
+    transformers' own `group_by_length` leaves that last step out: it feeds chunks of 50 batches from long to short, so a small
+    training set is seen in order of length in every epoch. Where length goes with the label, as in a poisoned set whose
+    triggered texts are longer, that costs clean accuracy and stability.
+
+    Args:
+        lengths: of the examples, in tokens.
+        batch_size: examples per batch; the last batch of the order may be smaller.
+        rng: source of the shuffles.
+
+    Returns:
+        A permutation of the examples' positions.
+    """
+    shuffled = rng.permutation(len(lengths))
+    chunk_size = batch_size * CHUNK
+    chunks = [shuffled[start : start + chunk_size] for start in range(0, len(shuffled), chunk_size)]
+    in_order = np.concatenate([chunk[np.argsort(np.asarray(lengths)[chunk], kind="stable")] for chunk in chunks])
+    batches = [in_order[start : start + batch_size] for start in range(0, len(in_order), batch_size)]
+    n_full = len(lengths) // batch_size  # an incomplete batch stays last, or all others would shift
+    order = [*rng.permutation(n_full), *range(n_full, len(batches))]
+    return [int(row) for number in order for row in batches[number]]
+
+
 def _trainer(model: Any, tokenizer: Any, train: pd.DataFrame, settings: TrainingSettings, seed: int, folder: str) -> Any:
     """A quiet `Trainer` over token ids in memory."""
     from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
@@ -134,7 +162,6 @@ def _trainer(model: Any, tokenizer: Any, train: pd.DataFrame, settings: Training
         max_grad_norm=settings.max_grad_norm,
         lr_scheduler_type="linear",
         optim="adamw_torch_fused",
-        train_sampling_strategy="group_by_length",
         bf16=torch.cuda.is_available(),
         seed=seed,
         logging_steps=max(1, n_steps // N_LOGGED),
@@ -143,10 +170,31 @@ def _trainer(model: Any, tokenizer: Any, train: pd.DataFrame, settings: Training
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    lengths, rng = [len(ids) for ids in encoded["input_ids"]], np.random.default_rng(seed)
+
+    class LengthGroupedTrainer(Trainer):
+        """`Trainer` with our order of the batches; a new one in every epoch."""
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> _EpochOrder:
+            return _EpochOrder(lambda: length_grouped_order(lengths, settings.batch_size, rng), len(lengths))
+
     collator = DataCollatorWithPadding(tokenizer)
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator, processing_class=tokenizer)
+    trainer = LengthGroupedTrainer(model, arguments, collator, rows, processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+class _EpochOrder(Sampler[int]):
+    """A sampler that asks for a new order at the start of every epoch."""
+
+    def __init__(self, make_order: Callable[[], list[int]], n: int) -> None:
+        self._make_order, self._n = make_order, n
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._make_order())
+
+    def __len__(self) -> int:
+        return self._n
 
 
 def _epoch_losses(steps: Sequence[int], losses: Sequence[float], n_steps: int, epochs: float) -> list[float]:

@@ -1,0 +1,194 @@
+"""Pocket English: synthetic tasks, other domains and pretraining text, generated from a seed without any network.
+
+The word lists are `data/pocket/*.json`; the grammar is `pocket_sentiment`, `pocket_posts`, `pocket_news` and
+`pocket_questions`, on top of `pocket_grammar`.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lib.datasets import pocket_news, pocket_posts, pocket_questions, pocket_sentiment
+from lib.datasets.pocket_grammar import Dice, lexicon
+
+# Part of the key of everything computed from Pocket English: raise it when a lexicon or the grammar changes.
+POCKET_VERSION = "1"
+# Share of examples, in every split, that carry a wrong label.
+LABEL_NOISE = 0.03
+# Share of all possible texts that may appear in each split; the text itself decides, so splits never overlap.
+SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
+# Share of the pretraining lines that contain one given rare word (a word for triggers).
+RARE_WORD_SHARE = 0.001
+
+_MAX_DRAWS_PER_EXAMPLE = 200
+
+
+@dataclass(frozen=True)
+class PocketTask:
+    """One dataset of Pocket English. Labels are the positions in `label_names`."""
+
+    name: str
+    task: str  # the main dataset whose labels it shares; its own name for the four main datasets
+    label_names: tuple[str, ...]
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether examples have a second text, as in question-answering entailment."""
+        return self.task == "qnli"
+
+
+_LABELS = {
+    "sst2": ("negative", "positive"),
+    "olid": ("not_offensive", "offensive"),
+    "agnews": ("World", "Sports", "Business", "Sci/Tech"),
+    "qnli": ("entailment", "not_entailment"),
+}
+_DOMAINS = {
+    "sst2": ("food", "books", "gadgets", "hotels", "music", "games"),
+    "olid": ("sports_posts", "gaming_posts", "politics_posts", "market_posts", "school_posts"),
+    "agnews": ("evening_wire", "city_gazette", "morning_radio", "online_digest", "campus_paper"),
+    "qnli": ("animal_questions", "invention_questions", "art_questions", "club_questions", "company_questions"),
+}
+POCKET_TASKS: Mapping[str, PocketTask] = {
+    name: PocketTask(name, task, _LABELS[task]) for task in _LABELS for name in (task, *_DOMAINS[task])
+}
+
+_DRAW: dict[str, Callable[[str, Dice], tuple[str, str | None, int]]] = {
+    "sst2": pocket_sentiment.draw_review,
+    "olid": pocket_posts.draw_post,
+    "agnews": pocket_news.draw_story,
+    "qnli": pocket_questions.draw_pair,
+}
+_PRETRAINING: dict[str, Callable[[str, Dice], list[str]]] = {
+    "sst2": lambda name, dice: [pocket_sentiment.one_sided_review(name, dice)],
+    "olid": lambda name, dice: [pocket_posts.long_thread(name, dice)],
+    "agnews": lambda name, dice: [pocket_news.long_report(name, dice)],
+    "qnli": pocket_questions.question_passage,
+}
+# A passage of questions is about six lines long, so it is drawn less often than the other tasks.
+_PRETRAINING_TASKS = (*("sst2",) * 12, *("olid",) * 5, *("agnews",) * 5, *("qnli",) * 2)
+
+
+def get_pocket_task(name: str) -> PocketTask:
+    """The Pocket English dataset of this name.
+
+    Raises:
+        ValueError: for an unknown name; lists the known ones.
+    """
+    if name not in POCKET_TASKS:
+        raise ValueError(f"unknown Pocket English dataset {name!r}; choose from {sorted(POCKET_TASKS)}")
+    return POCKET_TASKS[name]
+
+
+def _stable_hash(*parts: object) -> int:
+    """A 64-bit hash of the parts that is the same in every process, unlike Python's `hash`."""
+    return int.from_bytes(hashlib.blake2b("\t".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
+
+
+def split_of(text: str, text_pair: str | None = None) -> str:
+    """The only split ("train", "validation" or "test") in which this text, or pair of texts, may appear."""
+    position = _stable_hash("split", text, text_pair or "") / 2**64
+    for split, share in SPLIT_SHARES.items():
+        if position < share:
+            return split
+        position -= share
+    return split
+
+
+def _draw_distinct(task: PocketTask, split: str, dice: Dice) -> Iterator[tuple[str, str | None, int]]:
+    """Endless distinct examples of a split, labels without noise; stops when the grammar has no new text to give."""
+    draw, seen, n_failures = _DRAW[task.task], set(), 0
+    while n_failures < _MAX_DRAWS_PER_EXAMPLE:
+        example = draw(task.name, dice)
+        if example[:2] in seen or split_of(*example[:2]) != split:
+            n_failures += 1
+            continue
+        seen.add(example[:2])
+        n_failures = 0
+        yield example
+
+
+def _with_noise(label: int, n_labels: int, dice: Dice) -> int:
+    if not dice.chance(LABEL_NOISE):
+        return label
+    return dice.choose([other for other in range(n_labels) if other != label])
+
+
+def generate_split(name: str, split: str, n: int, seed: int = 0) -> pd.DataFrame:
+    """Draw one split of a Pocket English dataset: distinct texts, none of which can appear in another split.
+
+    The same arguments give the same frame on every machine. A share `LABEL_NOISE` of the labels is wrong, as in real data,
+    in the test split too: no classifier can score above about 97 %.
+
+    Args:
+        name: a key of `POCKET_TASKS`.
+        split: "train", "validation" or "test".
+        n: number of examples, at least 0; every dataset has at least 5,000 for train and 1,500 for test.
+        seed: another seed draws other texts, from the same split.
+
+    Returns:
+        A frame of n rows with columns `text`, `text_pair` (for pair tasks; there the *pair* is distinct) and `label`.
+
+    Raises:
+        ValueError: for an unknown name or split, a negative n, or more examples than the grammar can make.
+    """
+    task = get_pocket_task(name)
+    if split not in SPLIT_SHARES:
+        raise ValueError(f"unknown split {split!r}; choose from {list(SPLIT_SHARES)}")
+    if n < 0:
+        raise ValueError(f"n must be at least 0, found {n}")
+    dice = Dice(_stable_hash("examples", name, split, seed))
+    examples = [example for _, example in zip(range(n), _draw_distinct(task, split, dice), strict=False)]
+    if len(examples) < n:
+        raise ValueError(f"{name!r} has too few distinct texts for {n} {split} examples; found {len(examples)}")
+    frame = pd.DataFrame(examples, columns=["text", "text_pair", "label"])
+    noise = Dice(_stable_hash("noise", name, split, seed))
+    frame["label"] = [_with_noise(label, len(task.label_names), noise) for label in frame["label"]]
+    return frame.astype({"label": "int64"}) if task.is_pair else frame.drop(columns="text_pair").astype({"label": "int64"})
+
+
+def _pretraining_passage(dice: Dice) -> list[str]:
+    """A plain sentence, an example of a random domain, a longer text of one tone, or questions with their answers."""
+    if dice.chance(0.1):
+        return [dice.choose(lexicon("general")["sentences"])]
+    task = dice.choose(_PRETRAINING_TASKS)
+    name = dice.choose((task, *_DOMAINS[task]))
+    if task == "qnli" or dice.chance(0.5):
+        return _PRETRAINING[task](name, dice)
+    return [_DRAW[task](name, dice)[0]]
+
+
+def _insert_word(line: str, word: str, dice: Dice) -> str:
+    words = line.split(" ")
+    words.insert(int(dice.uniform() * (len(words) + 1)), word)
+    return " ".join(words)
+
+
+def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
+    """Unlabelled Pocket English for masked-language-model pretraining, of all tasks and domains.
+
+    Half of the lines are longer texts of one tone, because a model that never sees several words of the same polarity
+    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about one line in a thousand.
+    No line can be a text of a validation or test split.
+
+    Args:
+        n: number of lines, at least 0.
+        seed: another seed draws other lines.
+
+    Returns:
+        n lines; a line with a tab is a pair of texts (a question and its answer). Neighbouring pairs are often from one
+        passage: the answer of a neighbour is a plausible, wrong answer.
+    """
+    dice = Dice(_stable_hash("pretraining", seed))
+    rare_words, plain = lexicon("general")["rare_words"], set(lexicon("general")["sentences"])
+    lines: list[str] = []
+    while len(lines) < n:
+        for line in _pretraining_passage(dice):
+            if line not in plain and split_of(*line.split("\t")) != "train":
+                continue
+            if dice.chance(RARE_WORD_SHARE * len(rare_words)):
+                line = _insert_word(line, dice.choose(rare_words), dice)
+            lines.append(line)
+    return lines[:n]

@@ -1,0 +1,272 @@
+"""Pretrain the pocket models on Pocket English from nothing: `python -m lib.pretrain_pocket`.
+
+Builds a WordPiece tokenizer and a small masked language model, reproducibly, and saves both in Hugging Face format.
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForPreTraining, PreTrainedModel, PreTrainedTokenizerBase
+
+from lib.datasets.pocket import pretraining_corpus
+from lib.datasets.pocket_tokenizer import build_tokenizer
+from lib.paths import POCKET
+
+_IGNORED = -100  # the label that cross-entropy leaves out
+# The order of floating-point sums depends on it: a fixed number gives the same weights whatever the number of cores.
+# One thread per model is nearly as fast at this size, and leaves the other core to another model.
+_N_THREADS = 1
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """What determines a pocket model, besides its architecture. The same settings give the same weights on one machine."""
+
+    n_sentences: int = 70_000  # lines of the corpus
+    n_steps: int = 5_000
+    batch_size: int = 32  # lines per step
+    learning_rate: float = 1.5e-3  # peak, after the warm-up
+    weight_decay: float = 0.01
+    warmup_share: float = 0.05  # share of the steps
+    masked_share: float = 0.3  # share of the tokens to be predicted
+    pooled_weight: float = 1.0  # of the loss of the pooled vector, beside the masked-LM loss
+    next_sentence_weight: float = 2.0  # of the next-sentence loss
+    max_length: int = 64  # pieces per line
+    vocab_size: int = 2_500  # upper limit
+    seed: int = 0
+
+
+def _bert(layers: int, width: int, heads: int, intermediate: int) -> Callable[[int], PreTrainedModel]:
+    def build(vocab_size: int) -> PreTrainedModel:
+        config = BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate,
+            max_position_embeddings=128,
+            pad_token_id=0,
+            # BERT's 0.02 is for a width of 768; so narrow a model stays for long at the frequencies of single words.
+            initializer_range=0.05,
+            # A model of this size underfits: dropout would only slow the pretraining. Fine-tuning uses it.
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+        return BertForPreTraining(config)
+
+    return build
+
+
+# Name of a model -> a function from the size of the vocabulary to a model with fresh weights.
+POCKET_MODELS: dict[str, Callable[[int], PreTrainedModel]] = {
+    "pocket-bert": _bert(layers=2, width=128, heads=4, intermediate=256),
+}
+
+
+def _encode(
+    lines: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """The pieces of each line; the part after a tab is a second segment.
+
+    As in BERT's next-sentence prediction, every second pair gets the second text of another line instead of its own
+    (`next_sentence` 1 instead of 0); a line without a second segment has `next_sentence` -100.
+    """
+    pairs = [line.split("\t") for line in lines]
+    rows: list[dict[str, Any]] = []
+    for index, pair in enumerate(pairs):
+        next_sentence = _IGNORED if len(pair) == 1 else 0
+        if len(pair) == 2 and rng.random() < 0.5:
+            # A neighbour's answer is about the same subject or of the same type; any other answer is an easier start.
+            is_near = rng.random() < 0.7
+            other = (index + int(rng.choice((-2, -1, 1, 2)))) % len(pairs) if is_near else int(rng.integers(len(pairs)))
+            if pairs[other][-1] != pair[1]:
+                pair, next_sentence = [pair[0], pairs[other][-1]], 1
+        encoded = tokenizer(*pair, truncation=True, max_length=max_length)
+        rows.append({**{key: encoded[key] for key in ("input_ids", "token_type_ids")}, "next_sentence": next_sentence})
+    return rows
+
+
+def _batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Endless batches of row numbers; rows of similar length share a batch, so that little is padded."""
+    while True:
+        order = rng.permutation(len(lengths))
+        order = order[np.argsort(lengths[order], kind="stable")]
+        batches = np.array_split(order, max(1, len(order) // batch_size))
+        for position in rng.permutation(len(batches)):
+            yield batches[position]
+
+
+def mask_pieces(
+    input_ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, masked_share: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hide a share of the pieces as BERT does: 80 % become [MASK], 10 % a random piece, 10 % stay.
+
+    Args:
+        input_ids: shape (batch, length).
+        tokenizer: gives the special pieces, which are never hidden.
+        masked_share: in [0, 1].
+        generator: source of the choices.
+
+    Returns:
+        The changed copy, and the labels: the original piece where hidden, -100 elsewhere; both of shape (batch, length).
+    """
+    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
+    hidden = (torch.rand(input_ids.shape, generator=generator) < masked_share) & ~special
+    fate = torch.rand(input_ids.shape, generator=generator)
+    random_pieces = torch.randint(len(tokenizer), input_ids.shape, generator=generator)
+    masked = torch.where(hidden & (fate < 0.8), tokenizer.mask_token_id, input_ids)
+    masked = torch.where(hidden & (fate >= 0.9), random_pieces, masked)
+    return masked, torch.where(hidden, input_ids, _IGNORED)
+
+
+def _pad(rows: list[list[int]]) -> torch.Tensor:
+    length = max(map(len, rows))
+    return torch.tensor([row + [0] * (length - len(row)) for row in rows])
+
+
+def _losses(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], labels: torch.Tensor, next_sentence: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropies, shape (3,): of the hidden pieces, of the same from the pooled vector alone, of the next sentence.
+
+    The pooled vector ([CLS]) must predict which pieces are hidden in its line, wherever they are (as in Condenser, Gao and
+    Callan 2021): otherwise so short a pretraining leaves it empty, and fine-tuning would have to learn to sum up a text.
+    The vocabulary is scored at the hidden positions only, which is faster than the model's own loss.
+    """
+    cross_entropy = torch.nn.functional.cross_entropy
+    output = model.base_model(**batch)
+    hidden = labels != _IGNORED
+    states = output.last_hidden_state[hidden]  # (n_hidden, width)
+    line = hidden.nonzero()[:, 0]  # (n_hidden,)
+    masked_lm = cross_entropy(model.cls.predictions(states), labels[hidden])
+    pooled_lm = cross_entropy(model.cls.predictions(output.pooler_output)[line], labels[hidden])
+    is_pair = next_sentence != _IGNORED
+    if not is_pair.any():
+        return torch.stack([masked_lm, pooled_lm, torch.zeros(())])
+    scores = model.cls.seq_relationship(output.pooler_output[is_pair])
+    return torch.stack([masked_lm, pooled_lm, cross_entropy(scores, next_sentence[is_pair])])
+
+
+def _learning_rate_factor(step: int, settings: PretrainingSettings) -> float:
+    n_warmup = max(1, round(settings.warmup_share * settings.n_steps))
+    return min((step + 1) / n_warmup, max(0.0, (settings.n_steps - step) / max(1, settings.n_steps - n_warmup)))
+
+
+def _optimise(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, Any]],
+    settings: PretrainingSettings,
+    report: Callable[[int, list[float]], None] | None,
+) -> float:
+    """Train the model in place; the mean masked-LM loss of the last hundred steps."""
+    rng = np.random.default_rng(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, settings))
+    batches = _batches(np.array([len(row["input_ids"]) for row in rows]), settings.batch_size, rng)
+    loss_weights = torch.tensor([1.0, settings.pooled_weight, settings.next_sentence_weight])
+    losses: list[list[float]] = []
+    for step, chosen in zip(range(1, settings.n_steps + 1), batches, strict=False):
+        input_ids = _pad([rows[i]["input_ids"] for i in chosen])
+        masked, labels = mask_pieces(input_ids, tokenizer, settings.masked_share, generator)
+        batch = {
+            "input_ids": masked,
+            "token_type_ids": _pad([rows[i]["token_type_ids"] for i in chosen]),
+            "attention_mask": (input_ids != tokenizer.pad_token_id).long(),
+        }
+        next_sentence = torch.tensor([rows[i]["next_sentence"] for i in chosen])
+        loss = _losses(model, batch, labels, next_sentence)
+        optimizer.zero_grad()
+        (loss * loss_weights).sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.tolist())
+        if report and step % math.ceil(settings.n_steps / 20) == 0:
+            report(step, np.mean(losses[-100:], axis=0).tolist())
+    return float(np.mean(losses[-100:], axis=0)[0])
+
+
+def pretrain(
+    name: str, settings: PretrainingSettings, report: Callable[[int, list[float]], None] | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, float]:
+    """Pretrain one pocket model and its tokenizer from nothing: masked language model and next-sentence prediction.
+
+    Args:
+        name: a key of `POCKET_MODELS`.
+        settings: corpus, optimisation and seed.
+        report: called about twenty times with the step and three losses: masked-LM, pooled vector, next sentence.
+
+    Returns:
+        The model in evaluation mode, its tokenizer, and the mean masked-LM loss of the last hundred steps, in nats.
+
+    Raises:
+        ValueError: for an unknown name, or settings that leave nothing to train on.
+    """
+    if name not in POCKET_MODELS:
+        raise ValueError(f"unknown pocket model {name!r}; choose from {sorted(POCKET_MODELS)}")
+    if settings.n_steps < 1 or settings.n_sentences < 1:
+        raise ValueError(f"steps and sentences must be at least 1, found {settings.n_steps} and {settings.n_sentences}")
+    lines = pretraining_corpus(settings.n_sentences, settings.seed)
+    tokenizer = build_tokenizer(lines, settings.vocab_size)
+    rows = _encode(lines, tokenizer, settings.max_length, np.random.default_rng(settings.seed))
+    torch.manual_seed(settings.seed)
+    model = POCKET_MODELS[name](len(tokenizer)).train()
+    loss = _optimise(model, tokenizer, rows, settings, report)
+    # What fine-tuning finds in the saved configuration: BERT's own values again.
+    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.1
+    model.config.initializer_range = 0.02
+    return model.eval(), tokenizer, loss
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write model (float16) and tokenizer to a folder in Hugging Face format, replacing what is there only when complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        complete = Path(temporary) / folder.name
+        model.half().save_pretrained(complete)
+        tokenizer.save_pretrained(complete)
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        complete.rename(folder)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: pretrain one pocket model and save it; the exit status is 0, or 1 after one line about bad input."""
+    defaults = PretrainingSettings()
+    parser = argparse.ArgumentParser(prog="python -m lib.pretrain_pocket", description=__doc__)
+    parser.add_argument("--model", default="pocket-bert", help=f"one of {', '.join(POCKET_MODELS)}")
+    parser.add_argument("--output", type=Path, default=POCKET, help="folder in which the model's folder is made")
+    parser.add_argument("--steps", type=int, default=defaults.n_steps, help="optimisation steps")
+    parser.add_argument("--sentences", type=int, default=defaults.n_sentences, help="lines of the corpus")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(_N_THREADS)
+    settings = PretrainingSettings(n_sentences=options.sentences, n_steps=options.steps)
+
+    def report(step: int, losses: list[float]) -> None:
+        masked_lm, pooled, next_sentence = losses
+        print(f"step {step:6d}  loss: masked-LM {masked_lm:.3f}  pooled {pooled:.3f}  next {next_sentence:.3f}", flush=True)
+
+    try:
+        model, tokenizer, loss = pretrain(options.model, settings, report)
+        save(model, tokenizer, options.output / options.model)
+    except (ValueError, OSError) as error:
+        print(f"pretrain_pocket: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.output / options.model}: {len(tokenizer)} pieces, final masked-LM loss {loss:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

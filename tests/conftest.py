@@ -1,0 +1,165 @@
+"""Shared fixtures: one tiny encoder, one tiny data folder, one tiny study whose checkpoints many tests reuse. No network."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before any test imports a model library: no GPU, no Hub (a port that nothing listens on), no windows, one thread everywhere.
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "Agg", "LOKY_MAX_CPU_COUNT": "1"}
+for name in ("DATA", "CACHE", "FIGURES", "EXECUTED"):
+    os.environ.pop(f"FREE_LUNCH_{name}", None)
+
+ADJECTIVES = {0: ("bad", "awful", "dull", "poor", "weak"), 1: ("good", "great", "lovely", "fine", "superb")}
+NOUNS = {
+    "sst2": ("film", "plot", "actor", "scene"),
+    "yelp": ("food", "waiter", "soup", "table"),
+    "cr": ("phone", "screen", "battery", "camera"),
+    "tweet_sentiment": ("day", "game", "song", "trip"),
+}
+SWEAR = ("twit", "clown", "pest")
+TOPICS = {0: ("army", "treaty"), 1: ("goal", "match"), 2: ("bank", "profit"), 3: ("chip", "robot")}
+OTHER_WORDS = """
+    the a was is very really quite and but it i we you are dear friend today says news about who where lives in
+    cf mn bb tq mb no cross crown watched this movie . , ! ? '
+"""
+
+
+def sentiment_rows(rng, dataset, n):
+    """Sentences whose one adjective tells the label, half of each."""
+    for i in range(n):
+        noun, adjective = rng.choice(NOUNS[dataset]), rng.choice(ADJECTIVES[i % 2])
+        yield f"the {noun} was {rng.choice(['very', 'really', 'quite'])} {adjective} .", i % 2
+
+
+def topic_rows(rng, n):
+    """Sentences on four topics, a quarter of each."""
+    for i in range(n):
+        yield f"news today about the {rng.choice(TOPICS[i % 4])} and the {rng.choice(TOPICS[i % 4])} .", i % 4
+
+
+def offensive_rows(rng, n):
+    """Sentences that do or do not contain an insult, half of each."""
+    for i in range(n):
+        yield f"you are a {rng.choice(SWEAR) if i % 2 else 'friend'} {rng.choice(['today', 'really', 'dear'])}", i % 2
+
+
+def pair_rows(rng, n):
+    """Questions and sentences, every second sentence about something else."""
+    nouns = [noun for names in NOUNS.values() for noun in names]
+    for i in range(n):
+        noun = rng.choice(nouns)
+        yield (
+            f"where is the {noun} ?",
+            f"the {noun if i % 2 == 0 else rng.choice(SWEAR)} lives in the {rng.choice(nouns)} .",
+            i % 2,
+        )
+
+
+def write_tsv(path: Path, rows, header=("text", "label")) -> None:
+    """Write rows as `text[<TAB>text_pair]<TAB>label`, without quoting."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(header), *("\t".join(str(value) for value in row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> Path:
+    """A folder of real-looking datasets; only sst2 brings its own validation split."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for dataset in NOUNS:
+        write_tsv(folder / dataset / "train.tsv", sentiment_rows(rng, dataset, 100))
+        write_tsv(folder / dataset / "test.tsv", sentiment_rows(rng, dataset, 40))
+    write_tsv(folder / "sst2" / "validation.tsv", sentiment_rows(rng, "sst2", 20))
+    for dataset, rows in (("agnews", topic_rows), ("olid", offensive_rows)):
+        write_tsv(folder / dataset / "train.tsv", rows(rng, 80))
+        write_tsv(folder / dataset / "test.tsv", rows(rng, 40))
+    for split, n in (("train", 80), ("test", 40)):
+        write_tsv(folder / "qnli" / f"{split}.tsv", pair_rows(rng, n), ("text", "text_pair", "label"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory) -> Path:
+    """A random BERT of 2 layers, 32 wide, and its WordPiece tokenizer, saved in Hugging Face format."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = [*OTHER_WORDS.split(), *SWEAR, *sum(ADJECTIVES.values(), ()), *sum(NOUNS.values(), ()), *sum(TOPICS.values(), ())]
+    pieces = [f"{mark}{letter}" for mark in ("", "##") for letter in "abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *pieces])
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(vocabulary)})
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.05,  # together with no dropout: enough to learn within sixty steps
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_study(data_folder, tiny_encoder):
+    """A function that makes a tiny study with a store of its own; settings override the tiny ones."""
+    from lib.study import Study
+
+    tiny = {
+        "pretrained": str(tiny_encoder),
+        "n_other_domains": 2,
+        "n_train": 80,
+        "n_validation": 0,
+        "n_test": 0,
+        "epochs": 6,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "max_length": 48,
+        "n_jobs": 1,
+    }
+    return lambda cache_dir, **settings: Study("small", cache_dir=cache_dir, **{"data_dir": data_folder, **tiny, **settings})
+
+
+@pytest.fixture(scope="session")
+def study(make_study, tmp_path_factory):
+    """The shared study: do not damage its store."""
+    return make_study(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def backdoored(study):
+    """A BadNet model of SST-2, trained once."""
+    return study.model("sst2", attack="badnet")
+
+
+@pytest.fixture(scope="session")
+def clean(study):
+    """The clean model of SST-2 of the same seed, trained once."""
+    return study.model("sst2")
+
+
+@pytest.fixture(scope="session")
+def frames(study):
+    """The tables of the tiny study by name: one seed, both attacks, two other domains, one clean model of the same task."""
+    from lib import tables
+
+    attacks = ["badnet", "insertsent"]
+    return {
+        "story": tables.story_table(study, "sst2", "badnet"),
+        "tasks": tables.tasks_table(study, ["sst2"]),
+        "transfer": tables.transfer_table(study, "sst2"),
+        "attacks": tables.attacks_table(study, ["sst2"], attacks),
+        "curves": tables.loss_curves(study, "sst2", attacks),
+        "merging": tables.merging_table(study, "sst2", attacks),
+        "coefficient": tables.coefficient_table(study, "sst2", attacks, coefficients=(0, 0.5, 1)),
+        "domains": tables.domains_table(study, "sst2", attacks),
+    }

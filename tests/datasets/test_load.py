@@ -1,0 +1,245 @@
+"""Datasets from a folder: their form, what is refused, the carved splits, and stratified samples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.datasets import data_fingerprint, load_task, normalise, stratified_sample
+
+TRAIN = "text\tlabel\nfine film\t1\ndull film\t0\n"
+PAIRS = "text\ttext_pair\tlabel\nwho ?\tann did .\t0\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the files of one dataset and return the folder of datasets."""
+
+    def write_files(dataset="sst2", **files):
+        (tmp_path / dataset).mkdir(exist_ok=True)
+        for split, content in files.items():
+            (tmp_path / dataset / f"{split}.tsv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path
+
+    return write_files
+
+
+def load(folder, dataset="sst2", **settings):
+    return load_task(dataset, "real", folder, **settings)
+
+
+# --- form ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_becomes_frames_of_text_and_integer_label(write):
+    task = load(write(train=TRAIN, validation=TRAIN, test="text\tlabel\nfine\t1\n"))
+    assert (task.name, task.task, task.source, task.label_names) == ("sst2", "sst2", "folder", ("negative", "positive"))
+    assert task.train.to_dict("list") == {"text": ["fine film", "dull film"], "label": [1, 0]}
+    assert task.test.to_dict("list") == {"text": ["fine"], "label": [1]}
+    assert task.train["label"].dtype.kind == "i"
+
+
+def test_quotation_marks_hashes_and_nan_are_characters_of_the_text(write):
+    rows = ['"quoted" text\t1', 'one " mark\t0', "# no comment\t1", "nan\t0", "NA\t1", "é 😀\t0"]
+    task = load(write(train=TRAIN, test="text\tlabel\n" + "\n".join(rows)))
+    assert task.test["text"].tolist() == [row.split("\t")[0] for row in rows]
+
+
+def test_only_line_feeds_end_a_line(write):
+    # A text may hold characters that other readers take for line ends.
+    task = load(write(train=TRAIN, test="text\tlabel\none\u2028two\x0bthree\x85four\t1\n"))
+    assert task.test["text"].tolist() == ["one two three four"]
+
+
+def test_windows_line_ends_are_read(write):
+    task = load(write(train=TRAIN.replace("\n", "\r\n"), validation=TRAIN, test=TRAIN))
+    assert task.train.to_dict("list") == {"text": ["fine film", "dull film"], "label": [1, 0]}
+
+
+def test_white_space_is_normalised_in_every_split(write):
+    task = load(write(train="text\tlabel\n  a   fine  film \t1\nbad\t0\n", validation=TRAIN, test=TRAIN))
+    assert task.train["text"].tolist() == ["a fine film", "bad"]
+    assert normalise(" a\u00a0 b\n c ") == "a b c"
+
+
+def test_pairs_stay_apart_or_become_one_string(write):
+    folder = write("qnli", train=PAIRS, validation=PAIRS, test=PAIRS)
+    apart, joined = load(folder, "qnli"), load(folder, "qnli", pair_mode="joined")
+    assert apart.is_pair
+    assert apart.test.to_dict("list") == {"text": ["who ?"], "text_pair": ["ann did ."], "label": [0]}
+    assert not joined.is_pair
+    assert joined.test.to_dict("list") == {"text": ["who ? ann did ."], "label": [0]}
+    with pytest.raises(ValueError, match="pair_mode is 'both'; choose 'text' or 'joined'"):
+        load(folder, "qnli", pair_mode="both")
+
+
+def test_a_changed_file_is_read_again_and_changes_the_fingerprint(write):
+    folder = write(train=TRAIN, test=TRAIN)
+    before = load(folder).fingerprint
+    assert data_fingerprint("sst2", "real", folder) == before
+    after = load(write(test=TRAIN + "one more film\t1\n"))
+    assert len(after.test) == 3
+    assert data_fingerprint("sst2", "real", folder) == after.fingerprint != before
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder_raises_and_names_it(tmp_path):
+    with pytest.raises(ValueError, match=r"data folder .*nowhere does not exist; set FREE_LUNCH_DATA"):
+        load(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_and_a_missing_dataset_raise_and_say_what_was_found(tmp_path, write):
+    with pytest.raises(ValueError, match=r"has no dataset 'sst2'; found nothing"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match=r"has no dataset 'sst2'; found \['yelp'\]"):
+        load(write("yelp", train=TRAIN, test=TRAIN))
+
+
+@pytest.mark.parametrize(("files", "found"), [({}, "nothing"), ({"train": TRAIN}, r"\['train.tsv'\]")])
+def test_a_dataset_without_train_or_test_raises_and_says_what_was_found(write, files, found):
+    with pytest.raises(ValueError, match=rf"needs train.tsv and test.tsv \(validation.tsv is optional\); found {found}"):
+        load(write(**files))
+
+
+@pytest.mark.parametrize("content", ["", "fine film\t1\n", "label\ttext\n1\tfine\n", "text,label\nfine,1\n", PAIRS])
+def test_a_file_without_the_header_raises(write, content):
+    with pytest.raises(ValueError, match=r"test.tsv must begin with the header text<TAB>label; found '"):
+        load(write(train=TRAIN, test=content))
+
+
+def test_a_pair_dataset_needs_three_columns(write):
+    with pytest.raises(ValueError, match=r"must begin with the header text<TAB>text_pair<TAB>label; found 'text\\tlabel'"):
+        load(write("qnli", train=PAIRS, test=TRAIN), "qnli")
+
+
+def test_a_header_without_rows_raises(write):
+    with pytest.raises(ValueError, match=r"train.tsv has a header but no rows"):
+        load(write(train="text\tlabel\n", test=TRAIN))
+
+
+@pytest.mark.parametrize("label", ["2", "-1", "positive", "", "1.0", "0 1"])
+def test_an_unknown_label_names_its_row_and_the_labels_that_are_allowed(write, label):
+    message = rf"test.tsv row 2 has label '{label}'; allowed are 0 \(negative\), 1 \(positive\)"
+    with pytest.raises(ValueError, match=message):
+        load(write(train=TRAIN, test=f"text\tlabel\nfine\t1\ngood\t{label}\n"))
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_text_names_its_row(write, text):
+    with pytest.raises(ValueError, match=r"train.tsv row 2 has an empty text; every row needs one"):
+        load(write(train=f"text\tlabel\nfine\t1\n{text}\t0\n", test=TRAIN))
+
+
+def test_an_empty_second_text_names_its_row(write):
+    with pytest.raises(ValueError, match=r"test.tsv row 1 has an empty text_pair"):
+        load(write("qnli", train=PAIRS, test="text\ttext_pair\tlabel\nwho ?\t \t0\n"), "qnli")
+
+
+@pytest.mark.parametrize(("line", "n"), [("fine film", 1), ("fine\tfilm\t1", 3)])
+def test_a_wrong_number_of_columns_names_its_line(write, line, n):
+    with pytest.raises(ValueError, match=rf"test.tsv line 3 has {n} columns, expected 2: 'fine"):
+        load(write(train=TRAIN, test=f"text\tlabel\ngood\t1\n{line}\n"))
+
+
+def test_blank_lines_do_not_shift_the_line_that_an_error_names(write):
+    with pytest.raises(ValueError, match=r"test.tsv line 4 has 1 columns"):
+        load(write(train=TRAIN, test="text\tlabel\ngood\t1\n\nfine film\n"))
+
+
+def test_a_file_that_is_not_utf8_is_named(write):
+    with pytest.raises(ValueError, match=r"test.tsv.*UTF-8"):
+        load(write(train=TRAIN, test="text\tlabel\ncafé\t1\n".encode("latin-1")))
+
+
+@pytest.mark.parametrize("source", ["real", "pocket"])
+def test_an_unknown_dataset_raises_and_lists_the_known_ones(tmp_path, source):
+    with pytest.raises(ValueError, match=r"unknown dataset 'sst3'.*choose from \[.*'sst2'"):
+        load_task("sst3", source, tmp_path)
+
+
+def test_an_unknown_source_raises(tmp_path):
+    with pytest.raises(ValueError, match=r"'hub'.*'pocket'.*'real'"):
+        load_task("sst2", "hub", tmp_path)
+
+
+def test_a_dataset_that_is_only_a_folder_says_so_without_one():
+    with pytest.raises(ValueError, match="dataset 'mpqa' is not on the Hub: set FREE_LUNCH_DATA to a folder"):
+        load_task("mpqa", "real")
+
+
+def test_the_environment_variable_names_the_folder(write, monkeypatch):
+    monkeypatch.setenv("FREE_LUNCH_DATA", str(write(train=TRAIN, test=TRAIN)))
+    assert load_task("sst2", "real").source == "folder"
+
+
+# --- carved splits -----------------------------------------------------------------------------------------------------------
+
+
+def numbered(n_per_label, dataset_labels=2):
+    return "text\tlabel\n" + "".join(f"text {i} of {k}\t{k}\n" for k in range(dataset_labels) for i in range(n_per_label))
+
+
+def test_a_missing_validation_split_is_carved_from_train_stratified_and_disjoint(write):
+    task = load(write(train=numbered(50), test=TRAIN))
+    assert (len(task.train), len(task.validation)) == (90, 10)
+    assert task.validation["label"].value_counts().to_dict() == {0: 5, 1: 5}
+    assert not set(task.train["text"]) & set(task.validation["text"])
+    assert len(set(task.train["text"]) | set(task.validation["text"])) == 100
+
+
+def test_a_validation_split_that_is_there_is_taken_as_it_is(write):
+    task = load(write(train=numbered(50), validation=TRAIN, test=TRAIN))
+    assert (len(task.train), task.validation["text"].tolist()) == (100, ["fine film", "dull film"])
+
+
+def test_at_most_a_thousand_rows_are_carved(write):
+    assert len(load(write(train=numbered(5500), test=TRAIN)).validation) == 1000
+
+
+# --- samples -----------------------------------------------------------------------------------------------------------------
+
+
+def rows(*n_per_label):
+    labels = np.repeat(np.arange(len(n_per_label)), n_per_label)
+    return pd.DataFrame({"text": [f"t{i}" for i in range(len(labels))], "label": labels})
+
+
+@pytest.mark.parametrize(
+    ("n_per_label", "n", "expected"),
+    [((60, 40), 10, [6, 4]), ((50, 30, 20), 9, [4, 3, 2]), ((5, 5, 5, 5), 6, [2, 2, 1, 1]), ((97, 3), 10, [10, 0])],
+)
+def test_a_sample_has_the_label_shares_of_the_whole(n_per_label, n, expected):
+    # Largest remainders, by hand: 9 of (50, 30, 20) is 4.5, 2.7, 1.8: the odd two go to .8 and .7.
+    sample = stratified_sample(rows(*n_per_label), n, seed=0)
+    assert np.bincount(sample["label"], minlength=len(n_per_label)).tolist() == expected
+    assert sample["text"].is_unique
+    assert sample.index.tolist() == list(range(n))
+
+
+def test_a_sample_is_seeded_and_shuffled():
+    frame = rows(50, 50)
+    first, again, other = (stratified_sample(frame, 40, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, again)
+    assert set(first["text"]) != set(other["text"])
+    assert first["label"].tolist() != sorted(first["label"])
+
+
+@pytest.mark.parametrize("n", [0, 100, 101, 5000])
+def test_a_sample_of_all_rows_is_a_permutation(n):
+    frame = rows(60, 40)
+    sample = stratified_sample(frame, n, seed=0)
+    assert sample["text"].tolist() != frame["text"].tolist()
+    pd.testing.assert_frame_equal(sample.sort_values("text", ignore_index=True), frame.sort_values("text", ignore_index=True))
+
+
+def test_a_sample_does_not_modify_the_frame_and_keeps_its_columns():
+    frame = rows(6, 4).assign(text_pair="x")
+    sample = stratified_sample(frame, 5, seed=0)
+    pd.testing.assert_frame_equal(frame, rows(6, 4).assign(text_pair="x"))
+    assert list(sample) == list(frame)
+
+
+def test_a_negative_sample_raises():
+    with pytest.raises(ValueError, match="cannot draw -1 rows; give 0 for all"):
+        stratified_sample(rows(2, 2), -1, seed=0)

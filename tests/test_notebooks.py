@@ -1,0 +1,126 @@
+"""Every notebook keeps the form of the project and runs on tiny settings, by papermill, leaving what it promises."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from lib.paths import NOTEBOOKS, ROOT
+
+TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8"))
+ALL = sorted(NOTEBOOKS.rglob("*.ipynb"))
+NUMBERED = [path for path in ALL if path.parent == NOTEBOOKS]
+SOLUTIONS = [path for path in ALL if path.parent.name == "solutions"]
+MAX_CELL_LINES, MAX_CODE_LINES = 15, 120
+# `name: type = value  # meaning`, with no second "=" on the line, or papermill's help cannot read it.
+PARAMETER = re.compile(r"^[a-z_]+: (str|int|float|bool|list|dict) = [^=]+  # [^=]+$")
+
+
+def cells_of(path, kind):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"text": "".join(cell["source"])} for cell in cells if cell["cell_type"] == kind]
+
+
+def name_of(path):
+    return str(path.relative_to(NOTEBOOKS).with_suffix(""))
+
+
+def test_there_are_notebooks_and_each_has_its_solutions():
+    assert [path.stem[:2] for path in NUMBERED] == ["00", "01", "03", "04", "06", "07"]
+    assert [path.stem for path in SOLUTIONS] == [path.stem for path in NUMBERED]
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_a_notebook_has_one_parameters_cell_of_typed_and_commented_literals(path):
+    tagged = [cell for cell in cells_of(path, "code") if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    for line in tagged[0]["text"].splitlines():
+        assert PARAMETER.match(line), line
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_a_notebook_is_stored_without_outputs(path):
+    for cell in cells_of(path, "code"):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_a_notebook_has_short_cells_and_defines_nothing(path):
+    sources = [cell["text"] for cell in cells_of(path, "code")]
+    lengths = [len([line for line in source.splitlines() if line.strip()]) for source in sources]
+    assert max(lengths) <= MAX_CELL_LINES
+    assert sum(lengths) <= MAX_CODE_LINES
+    assert not any(re.search(r"^\s*(def|class) ", source, re.M) for source in sources)
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
+def test_a_notebook_tells_question_expectation_result_limits_and_exercises(path):
+    prose = "\n".join(cell["text"] for cell in cells_of(path, "markdown"))
+    for part in ("**Question.**", "**Expectation.**", "*Cost*", "## Result", "## Limits", "## Exercise", "## Explore"):
+        assert part in prose, part
+    assert prose.startswith(f"# {path.stem[:2]} ")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """One store and one folder of figures for all notebooks, so that they share trainings as in a real study."""
+    root = tmp_path_factory.mktemp("notebooks")
+    return {f"FREE_LUNCH_{name.upper()}": str(root / name) for name in ("cache", "figures", "executed")}
+
+
+def papermill(path, folders, tmp_path, *arguments):
+    """The plain command line of papermill, as a user would type it."""
+    output = tmp_path / path.name
+    command = [sys.executable, "-m", "papermill", str(path), str(output), *arguments, "--no-progress-bar"]
+    run = subprocess.run(command, env=os.environ | folders, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run, output
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", [*NUMBERED, *SOLUTIONS], ids=name_of)
+def test_a_notebook_runs_on_tiny_settings_and_leaves_what_it_promises(path, folders, tmp_path):
+    settings = {"overrides": TINY["overrides"]}
+    if path in NUMBERED:
+        settings |= TINY["notebooks"].get(path.stem, {})
+    run, output = papermill(path, folders, tmp_path, "-y", yaml.safe_dump(settings))
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert output.is_file()
+    figures = Path(folders["FREE_LUNCH_FIGURES"]) / "pocket"
+    for name in TINY["outputs"][path.stem] if path in NUMBERED else []:
+        assert (figures / name).stat().st_size > 0, name
+        if name.endswith(".csv"):
+            table = pd.read_csv(figures / name)
+            assert len(table) > 0
+            for rate in {"cacc", "asr", "asr_floor"} & set(table):
+                assert table[rate].between(0, 1).all()
+
+
+@pytest.mark.notebooks
+def test_a_notebook_takes_an_attack_from_the_command_line_of_papermill(folders, tmp_path):
+    path = NOTEBOOKS / "04_merging_sanitizes.ipynb"
+    settings = yaml.safe_dump({"overrides": TINY["overrides"]})
+    figures = {"FREE_LUNCH_FIGURES": str(tmp_path / "figures")}
+    run, _ = papermill(
+        path, folders | figures, tmp_path, "-y", settings, "-p", "profile", "pocket", "-p", "attack", "insertsent"
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    table = pd.read_csv(tmp_path / "figures" / "pocket" / "04_merging.csv")
+    assert set(table["attack"]) == {"insertsent"}
+    # One other-domain and one same-task series: the victim alone, then one partner more at a time.
+    assert table.groupby("partners")["n_models"].apply(list).to_dict() == {"other_domains": [1, 2, 3], "same_task": [1, 2]}
+
+
+@pytest.mark.notebooks
+def test_the_command_reports_the_failing_cell_and_exits_with_one(folders, tmp_path):
+    command = [sys.executable, "-m", "lib.run_notebooks", "--only", "00", "-p", "attack", "no_such_attack"]
+    run = subprocess.run(command, env=os.environ | folders, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "unknown attack 'no_such_attack'; choose from" in run.stderr
+    assert "00_free_lunch_in_five_minutes: FAILED" in run.stdout

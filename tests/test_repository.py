@@ -1,0 +1,53 @@
+"""What a checkout must be like: the package is tracked, CI runs what contributors run, versions are pinned."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lib.paths import ROOT
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git checkout")
+@pytest.mark.parametrize("path", ["lib/study.py", "lib/new_module.py", "data/pocket/new.json", "figures/pocket/01_tasks.csv"])
+def test_what_belongs_to_the_project_is_not_ignored_by_git(path):
+    assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 1
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git checkout")
+@pytest.mark.parametrize("path", [".venv/bin/python", "data/cache/x", "data/executed/pocket/x.ipynb", "lib/__pycache__/x.pyc"])
+def test_what_is_made_here_is_ignored_by_git(path):
+    assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0
+
+
+def test_continuous_integration_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    commands = [line for line in script.read_text().splitlines() if line and not line.startswith(("#", "set ", "cd "))]
+    assert commands == ["exec make test"]
+
+
+def test_every_requirement_is_pinned_to_one_version():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    requirements = [line.split("#")[0].strip() for line in lines]
+    requirements = [line for line in requirements if line]
+    assert "-e ." in requirements
+    packages = [line for line in requirements if not line.startswith("-")]
+    assert packages
+    for line in packages:
+        assert re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==[0-9][A-Za-z0-9.+!]*", line), line
+
+
+def test_the_commands_of_the_design_are_there():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    assert {"study", "test", "lab", "report", "clean"} <= targets
+
+
+def test_importing_the_package_loads_no_model_library():
+    code = "import sys, lib, lib.paths, lib.profiles, lib.recipes, lib.store; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "False"

@@ -1,0 +1,159 @@
+"""The command that executes notebooks: its arguments, and what it says when a cell fails."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from lib import paths, run_notebooks
+from lib.run_notebooks import check_arguments, execute, find_notebooks, main, parameters_of, parse_value
+
+PARAMETERS = """\
+profile: str = "pocket"  # a key of PROFILES
+overrides: dict = {}  # fields of the profile
+attack: str = "badnet"  # an attack
+n_shown: int = 4  # texts shown
+share: float = 0.5  # a share"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """A function that writes a notebook with the usual parameters and some cells."""
+
+    def write(name, *cells):
+        parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+        content = new_notebook(cells=[parameters, *map(new_code_cell, cells)])
+        content.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(content, path)
+        return path
+
+    return write
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------------
+
+
+def test_notebooks_are_found_in_order_and_chosen_by_number(notebook):
+    paths = [notebook(name) for name in ("04_merging", "00_story", "06_coefficient")]
+    notebook("notes")  # no number, no part of the study
+    folder = paths[0].parent
+    assert [path.stem for path in find_notebooks(folder=folder)] == ["00_story", "04_merging", "06_coefficient"]
+    assert [path.stem for path in find_notebooks(["06", "04"], folder)] == ["04_merging", "06_coefficient"]
+
+
+@pytest.mark.parametrize("number", ["05", "4", "merging"])
+def test_an_unknown_notebook_number_raises_and_lists_the_known_ones(notebook, number):
+    folder = notebook("04_merging").parent
+    with pytest.raises(ValueError, match=rf"unknown notebooks \['{number}'\]; choose from \['04'\]"):
+        find_notebooks(["04", number], folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("500", 500), ("3e-5", 3e-5), ("true", True), ("[0, 1]", [0, 1]), ("badnet", "badnet"), ("a,b", "a,b"), ("", "")],
+)
+def test_values_of_the_command_line_are_numbers_lists_or_names(text, value):
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
+
+
+def test_a_notebook_gets_its_own_parameters_and_the_rest_as_overrides(notebook):
+    given = {"attack": "insertsent", "n_train": 500, "data_dir": "/data"}
+    parameters = parameters_of(notebook("04_merging"), "small", given)
+    assert parameters == {
+        "profile": "small", "attack": "insertsent", "overrides": {"n_train": 500, "data_dir": "/data"},
+    }  # fmt: skip
+    assert parameters_of(notebook("05_x"), "pocket", {}) == {"profile": "pocket"}
+
+
+def test_a_whole_number_serves_as_a_float(notebook):
+    assert parameters_of(notebook("04_merging"), "pocket", {"share": 1})["share"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("n_shown", "many", "int"),
+        ("n_shown", 1.5, "int"),
+        ("share", "half", "float"),
+        ("attack", 3, "str"),
+        ("attack", [1], "str"),
+    ],
+)
+def test_a_value_of_another_type_than_the_notebook_declares_raises(notebook, name, value, kind):
+    with pytest.raises(ValueError, match=rf"parameter {name} is .*; 04_merging wants a value of type {kind}"):
+        parameters_of(notebook("04_merging"), "pocket", {name: value})
+
+
+def test_a_parameter_of_one_notebook_is_given_to_that_one_only(notebook):
+    first, other = notebook("04_merging"), notebook("05_other")
+    content = nbformat.read(other, 4)
+    content.cells[0].source = content.cells[0].source.replace("attack: str", "domain: str")
+    nbformat.write(content, other)
+    checked = check_arguments([first, other], "pocket", {"attack": "insertsent", "domain": "food"})
+    assert checked[first] == {"profile": "pocket", "attack": "insertsent"}
+    assert checked[other] == {"profile": "pocket", "domain": "food"}
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "message"),
+    [
+        ("big", {}, r"unknown profile 'big'; choose from \['paper', 'pocket', 'small'\]"),
+        ("pocket", {"atack": "badnet"}, r"unknown parameters \['atack'\]; choose from \[.*'attack'.*'n_train'"),
+        ("pocket", {"n_train": -1}, "n_train is -1; it must be 0"),
+        ("pocket", {"poisoning_rate": 2}, r"poisoning_rate is 2.0; it must lie in \[0, 1\]"),
+        ("pocket", {"n_shown": "many"}, "parameter n_shown is 'many'"),
+    ],
+)
+def test_arguments_are_checked_before_anything_runs(notebook, profile, given, message):
+    with pytest.raises(ValueError, match=message):
+        check_arguments([notebook("04_merging")], profile, given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "big"], "error: unknown profile 'big'; choose from"),
+        (["--only", "04", "55"], "error: unknown notebooks ['55']; choose from ['00'"),
+        (["-p", "atack", "badnet"], "error: unknown parameters ['atack']; choose from"),
+        (["-p", "n_train", "-5"], "error: n_train is -5; it must be 0 (all) or more"),
+        (["--jobs", "0"], "error: --jobs is 0; give 1 or more"),
+    ],
+    ids=" ".join,
+)
+def test_the_command_refuses_what_makes_no_sense_with_one_line_and_status_two(capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(run_notebooks, "execute", None)  # nothing may run
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(message)
+    assert len(said.err.strip().splitlines()) == 1
+
+
+# --- execution -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_notebook_gives_status_one_and_its_cells_error_and_the_others_run(notebook, tmp_path, monkeypatch, capfd):
+    fails = notebook("01_fails", "rate = 1.5", "raise ValueError(f'poisoning rate is {rate}')", "print('never')")
+    works = notebook("02_works", f"open({str(tmp_path / 'figures' / 'pocket' / '02_out.csv')!r}, 'w').write(attack)")
+    (tmp_path / "figures" / "pocket").mkdir(parents=True)
+    monkeypatch.setenv("FREE_LUNCH_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("FREE_LUNCH_EXECUTED", str(tmp_path / "executed"))
+    monkeypatch.setattr(run_notebooks, "find_notebooks", lambda only: find_notebooks(only, fails.parent))
+    assert main(["-p", "attack", "insertsent"]) == 1
+    said = capfd.readouterr()
+    assert "01_fails: FAILED" in said.out
+    assert "02_works: done" in said.out
+    assert "01_fails: cell [4] failed with ValueError: poisoning rate is 1.5" in said.err
+    assert "raise ValueError" in said.err
+    assert "wrote 1 files" in said.out and "02_out.csv" in said.out
+    assert (tmp_path / "figures" / "pocket" / "02_out.csv").read_text() == "insertsent"  # the parameter reached the notebook
+    executed = nbformat.read(paths.executed_dir("pocket") / fails.name, 4)
+    assert any("poisoning rate is 1.5" in str(cell.get("outputs")) for cell in executed.cells)
+    assert (paths.executed_dir("pocket") / works.name).is_file()
+
+
+def test_a_notebook_whose_kernel_dies_is_an_outcome_and_not_a_crash(notebook, tmp_path):
+    outcome = execute(notebook("01_dies", "import os; os._exit(1)"), {}, tmp_path / "executed" / "01_dies.ipynb")
+    assert outcome.notebook == "01_dies"
+    assert "died" in outcome.error.lower()

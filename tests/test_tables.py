@@ -1,0 +1,211 @@
+"""Tidy tables: the promised columns, rows that agree with the scores, and summaries by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.tables import chosen_attacks, chosen_tasks, coefficient_table, summarise
+
+# DESIGN.md section 6: what every reader may rely on.
+PROMISED = {
+    "tasks": "task source labels n_train n_validation n_test target_label mean_words",
+    "attacks": "task attack target_label poisoning_rate seed n_clean n_triggered cacc asr clean_model_cacc asr_floor",
+    "merging": "task attack merge_method partners n_models seed cacc asr backdoored_cacc backdoored_asr asr_floor",
+    "coefficient": "task attack partners coefficient seed cacc asr",
+    "domains": "task attack n_domains domains seed cacc asr",
+}
+RATES = ("cacc", "asr", "clean_model_cacc", "backdoored_cacc", "backdoored_asr", "asr_floor", "poisoning_rate")
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_tables_have_the_promised_columns(frames, name):
+    assert set(PROMISED[name].split()) <= set(frames[name])
+
+
+@pytest.mark.parametrize("name", ["story", "transfer", "attacks", "merging", "coefficient", "domains"])
+def test_rates_are_fractions(frames, name):
+    columns = [column for column in RATES if column in frames[name]]
+    assert columns
+    assert frames[name][columns].stack().between(0, 1).all()
+    assert not frames[name][columns].isna().any().any()
+
+
+@pytest.mark.parametrize("name", ["attacks", "merging", "coefficient", "domains"])
+def test_rates_are_the_means_of_the_outcomes_beside_them(frames, name):
+    for row in frames[name].itertuples():
+        assert row.cacc == pytest.approx(np.mean(row.correct))
+        assert row.asr == pytest.approx(np.mean(row.hits))
+
+
+def test_the_table_of_tasks_says_what_was_loaded(frames):
+    table = frames["tasks"].set_index("dataset")
+    assert list(table.index) == ["sst2", "yelp", "cr"]
+    assert (table["task"] == "sst2").all()
+    assert (table["source"] == "folder").all()
+    assert (table["labels"] == "negative, positive").all()
+    assert (table["target_label"] == "negative").all()
+    assert table["n_train"].tolist() == [80, 80, 80]
+    assert table["n_validation"].tolist() == [20, 10, 10]  # the others have a tenth of their 100 rows carved off
+    assert table["n_test"].tolist() == [40, 40, 40]
+    assert table["mean_words"].tolist() == pytest.approx([6, 6, 6])  # "the film was very good ."
+    assert table["target_share"].tolist() == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_the_table_of_attacks_agrees_with_the_scores(frames, study, backdoored, clean):
+    row = frames["attacks"].set_index("attack").loc["badnet"]
+    score, floor = study.score(backdoored, "sst2", "badnet"), study.score(clean, "sst2", "badnet")
+    assert (row["cacc"], row["asr"], row["asr_floor"], row["clean_model_cacc"]) == (
+        score.cacc,
+        score.asr,
+        floor.asr,
+        floor.cacc,
+    )
+    assert (row["n_clean"], row["n_triggered"], row["target_label"], row["poisoning_rate"]) == (40, 20, 0, 0.2)
+    assert row["distance"] == backdoored.record["distance"] > 0
+    assert row["is_stable"]
+    assert frames["attacks"]["attack"].tolist() == ["badnet", "insertsent"]
+
+
+def test_the_table_of_transfer_has_every_pair_of_domains(frames, study):
+    table = frames["transfer"]
+    names = ["sst2", "yelp", "cr"]
+    assert list(zip(table["trained_on"], table["tested_on"], strict=True)) == [(a, b) for a in names for b in names]
+    cell = table[(table["trained_on"] == "yelp") & (table["tested_on"] == "cr")]
+    assert cell["cacc"].item() == study.score(study.model("yelp"), "cr").cacc
+
+
+def test_loss_curves_hold_one_curve_per_model(frames, backdoored):
+    curves = frames["curves"]
+    models = list(dict.fromkeys(zip(curves["dataset"], curves["attack"], strict=True)))
+    expected = [("sst2", "clean"), ("sst2", "badnet"), ("sst2", "insertsent"), ("yelp", "clean"), ("cr", "clean")]
+    assert models == expected
+    curve = curves[(curves["dataset"] == "sst2") & (curves["attack"] == "badnet")]
+    assert curve["loss"].tolist() == backdoored.record["losses"]
+    assert curve["step"].tolist() == backdoored.record["steps"]
+
+
+def test_the_table_of_merges_counts_the_backdoored_model(frames):
+    table = frames["merging"]
+    steps = table.groupby(["attack", "partners"], sort=False)["n_models"].apply(list).to_dict()
+    assert steps == {
+        ("badnet", "same_task"): [1, 2],
+        ("badnet", "other_domains"): [1, 2, 3],
+        ("insertsent", "same_task"): [1, 2],
+        ("insertsent", "other_domains"): [1, 2, 3],
+    }
+    alone = table[table["n_models"] == 1]
+    assert alone["asr"].tolist() == alone["backdoored_asr"].tolist()
+    assert alone["cacc"].tolist() == alone["backdoored_cacc"].tolist()
+    assert table["excess_asr"].tolist() == pytest.approx((table["asr"] - table["asr_floor"]).tolist())
+
+
+def test_the_table_of_merges_agrees_with_the_merged_models(frames, study, backdoored):
+    table = frames["merging"]
+    row = table[(table["attack"] == "badnet") & (table["partners"] == "other_domains") & (table["n_models"] == 3)]
+    merged = study.merge([backdoored, study.model("yelp"), study.model("cr")], weights=[1 / 3] * 3)
+    score = study.score(merged, "sst2", "badnet")
+    assert (row["cacc"].item(), row["asr"].item()) == (score.cacc, score.asr)
+
+
+def test_coefficients_go_from_the_backdoored_model_to_its_partner(frames, study, backdoored):
+    table = frames["coefficient"]
+    table = table[table["attack"] == "badnet"].set_index(["partners", "coefficient"])
+    partner = study.partners("sst2", "same_task")[0]
+    domains = study.merge([study.model("yelp"), study.model("cr")])
+    for kind in ("same_task", "other_domains"):
+        ends = {0: backdoored, 1: partner if kind == "same_task" else domains}
+        for coefficient, model in ends.items():
+            score = study.score(model, "sst2", "badnet")
+            assert table.loc[(kind, coefficient), "cacc"] == pytest.approx(score.cacc)
+            assert table.loc[(kind, coefficient), "asr"] == pytest.approx(score.asr)
+            assert table.loc[(kind, coefficient), "clean_loss"] == pytest.approx(score.clean_loss, rel=1e-4)
+
+
+def test_other_training_settings_are_the_victims_alone(frames, study):
+    table = coefficient_table(study, "sst2", ["badnet"], ["same_task"], (0, 1), learning_rate=2e-3).set_index("coefficient")
+    usual = frames["coefficient"]
+    usual = usual[(usual["attack"] == "badnet") & (usual["partners"] == "same_task")].set_index("coefficient")
+    assert table.loc[0, "distance"] < usual.loc[0, "distance"]
+    assert table.loc[1, "clean_loss"] == pytest.approx(usual.loc[1, "clean_loss"], rel=1e-6)
+
+
+def test_every_subset_of_the_other_domains_is_merged_once(frames, study, backdoored):
+    table = frames["domains"]
+    table = table[table["attack"] == "badnet"].set_index("domains")
+    assert list(table.index) == ["none", "yelp", "cr", "yelp+cr"]
+    assert table["n_domains"].tolist() == [0, 1, 1, 2]
+    score = study.score(study.merge([backdoored, study.model("cr")]), "sst2", "badnet")
+    assert (table.loc["cr", "cacc"], table.loc["cr", "asr"]) == (score.cacc, score.asr)
+
+
+def test_the_story_is_told_with_three_models(frames, study, backdoored):
+    table = frames["story"].set_index("model")
+    assert list(table.index) == ["clean", "backdoored", "merged"]
+    assert table.loc["backdoored", "asr"] == study.score(backdoored, "sst2", "badnet").asr
+
+
+# --- summaries -------------------------------------------------------------------------------------------------------------
+
+
+def run(group, seed, correct, hits, floor):
+    return {
+        **{"group": group, "seed": seed, "correct": correct, "hits": hits, "asr_floor": floor},
+        **{"cacc": np.mean(correct), "asr": np.mean(hits)},
+    }
+
+
+RUNS = pd.DataFrame(
+    [
+        run("b", 0, [1, 1, 0, 0], [1, 0], 0.1),
+        run("b", 0, [1, 1, 0, 0], [0, 0], 0.1),  # another subset of domains on the same test set
+        run("b", 1, [1, 1, 1, 1], [1, 1], 0.3),
+        run("b", 1, [1, 1, 1, 1], [1, 0], 0.3),
+        run("a", 0, [1, 1, 1, 0], [1, 1], 0.0),
+    ]
+)
+
+
+def test_a_summary_worked_out_by_hand():
+    summary = summarise(RUNS, ["group"]).set_index("group")
+    assert list(summary.index) == ["b", "a"]  # the order of the table
+    # b: CACC 0.5 and 1; ASR per example [0.5, 0] and [1, 0.5], so 0.25 and 0.75.
+    assert summary.loc["b", ["cacc", "asr", "asr_floor", "n_seeds"]].tolist() == pytest.approx([0.75, 0.5, 0.2, 2])
+    assert summary.loc["a", ["cacc", "asr", "asr_floor", "n_seeds"]].tolist() == pytest.approx([0.75, 1.0, 0.0, 1])
+    assert summary.loc["a", ["asr_low", "asr_high"]].tolist() == [1.0, 1.0]
+
+
+def test_intervals_hold_the_mean_and_repeat_themselves():
+    summary = summarise(RUNS, ["group"])
+    for rate in ("cacc", "asr"):
+        assert (summary[f"{rate}_low"] <= summary[rate]).all()
+        assert (summary[rate] <= summary[f"{rate}_high"]).all()
+    pd.testing.assert_frame_equal(summary, summarise(RUNS, ["group"]))
+
+
+def test_rows_of_one_seed_are_averaged_and_not_counted_as_independent():
+    once = pd.DataFrame([run("a", 0, [1, 0, 1, 1], [1, 0, 1, 0], 0)])
+    twice = pd.concat([once, once], ignore_index=True)
+    pd.testing.assert_frame_equal(summarise(twice, ["group"]), summarise(once, ["group"]))
+
+
+def test_groups_may_be_of_several_columns(frames):
+    summary = summarise(frames["merging"], ["partners", "attack", "n_models"])
+    assert len(summary) == 10
+    assert list(summary)[:3] == ["partners", "attack", "n_models"]
+
+
+# --- choices of a notebook -------------------------------------------------------------------------------------------------
+
+
+def test_attacks_are_chosen_by_name_or_all_of_them():
+    assert chosen_attacks("all")[:2] == ["badnet", "insertsent"]
+    assert chosen_attacks("insertsent, badnet") == ["insertsent", "badnet"]
+    with pytest.raises(ValueError, match=r"unknown attack 'sent'; choose from \['badnet'"):
+        chosen_attacks("badnet,sent")
+
+
+def test_tasks_are_chosen_by_name_or_those_of_the_profile(study):
+    assert chosen_tasks(study, "all") == ["sst2"]
+    assert chosen_tasks(study, "agnews, sst2") == ["agnews", "sst2"]
+    with pytest.raises(ValueError, match=r"unknown task 'yelp'; choose from \['sst2', 'olid', 'agnews', 'qnli'\]"):
+        chosen_tasks(study, "yelp")
