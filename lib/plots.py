@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lib.tables import summarise
+from lib.summary import summarise
 
 PALETTE = sns.color_palette("colorblind")
 RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}

@@ -58,7 +58,7 @@ POCKET = Profile(
     pretrained="pocket-bert",
     tasks=("sst2", "olid", "agnews", "qnli"),
     other_domains=(),
-    n_other_domains=5,
+    n_other_domains=4,
     n_same_task=2,
     n_train=2000,
     n_validation=500,
@@ -66,7 +66,7 @@ POCKET = Profile(
     n_seeds=3,
     poisoning_rate=0.2,
     pair_mode="text",
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     epochs=3.0,
     batch_size=32,
     warmup_ratio=0.1,
@@ -140,7 +140,7 @@ def _checked(field: str, value: Any) -> Any:
     """The value with the field's type, or an error that says what is allowed."""
     wanted = get_type_hints(Profile)[field]
     if wanted == tuple[str, ...]:
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"{field} is {value!r}; it must be a list of names")
         return tuple(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):

@@ -97,7 +97,7 @@ def tiny_encoder(tmp_path_factory) -> Path:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,
-        initializer_range=0.05,  # together with no dropout: enough to learn within sixty steps
+        initializer_range=0.05,  # together with no dropout: enough to learn within eighty steps
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
@@ -120,7 +120,7 @@ def make_study(data_folder, tiny_encoder):
         "n_train": 80,
         "n_validation": 0,
         "n_test": 0,
-        "epochs": 6,
+        "epochs": 8,
         "batch_size": 8,
         "learning_rate": 3e-3,
         "max_length": 48,

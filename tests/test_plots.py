@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib import plots
-from lib.tables import summarise
+from lib.summary import summarise
 
 PLOTS = {
     "story": plots.plot_story,

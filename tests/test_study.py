@@ -45,7 +45,7 @@ def test_a_model_is_trained_once_and_then_reused(make_study, study, backdoored, 
 def test_the_tiny_models_learnt_their_task_and_the_backdoor(study, backdoored, clean):
     attacked, floor = (study.score(model, "sst2", "badnet") for model in (backdoored, clean))
     assert attacked.cacc >= 0.9 and floor.cacc >= 0.9
-    assert attacked.asr >= 0.8 > floor.asr  # direction and range only: a trained model
+    assert attacked.asr >= 0.6 and attacked.asr > floor.asr + 0.2  # direction and range only: a trained model
     assert backdoored.record["instability"] == clean.record["instability"] == ""
 
 

@@ -67,7 +67,7 @@ def test_the_poisoning_rate_does_not_change_the_key_of_a_clean_model(make_study,
 
 
 def test_whole_numbers_and_fractions_of_equal_value_have_equal_keys(study):
-    assert study.recipe("sst2", epochs=6).key == study.recipe("sst2", epochs=6.0).key == study.recipe("sst2").key
+    assert study.recipe("sst2", epochs=8).key == study.recipe("sst2", epochs=8.0).key == study.recipe("sst2").key
     assert study.recipe("sst2", "badnet", poisoning_rate=1).key == study.recipe("sst2", "badnet", poisoning_rate=1.0).key
 
 

@@ -1,6 +1,7 @@
 """Datasets as frames of text and label: the registry of the real ones, Pocket English, and one loader for all."""
 
-from lib.datasets.load import SPLITS, Task, data_fingerprint, domains_of, load_task, normalise, stratified_sample, task_of
+from lib.datasets.load import SPLITS, Task, data_fingerprint, domains_of, load_task, stratified_sample, task_of
+from lib.datasets.reading import normalise
 from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, get_spec, other_domains
 
 __all__ = [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.datasets.reading import from_columns, read_tsv
 from lib.datasets.registry import DATASETS, DatasetSpec, get_spec, other_domains
 from lib.paths import data_dir
 
@@ -110,11 +111,6 @@ def stratified_sample(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     return frame.iloc[rng.permutation(rows)].reset_index(drop=True)
 
 
-def normalise(text: str) -> str:
-    """One text format for poisoned and untouched rows: runs of white space become one blank, ends are stripped."""
-    return " ".join(text.split())
-
-
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +157,7 @@ def _folder_task(dataset: str, folder: str, stamps: tuple[tuple[str, int, int], 
     for name, _, _ in stamps:
         path = Path(folder) / spec.name / name
         digest.update(path.read_bytes())
-        frames[path.stem] = _read_tsv(path, spec)
+        frames[path.stem] = read_tsv(path, spec)
     return _task(spec, "folder", frames, digest.hexdigest()[:16])
 
 
@@ -185,7 +181,7 @@ def _hub_task(name: str) -> Task:
     for ours, theirs in spec.splits.items():
         if theirs not in loaded:
             raise ValueError(f"{spec.hub_id} has splits {sorted(loaded)}, expected {theirs!r}")
-        frames[ours] = _from_columns(loaded[theirs].to_pandas(), spec, f"{spec.hub_id} split {theirs}")
+        frames[ours] = from_columns(loaded[theirs].to_pandas(), spec, f"{spec.hub_id} split {theirs}")
     digest = hashlib.sha256()
     for split in sorted(loaded):
         digest.update(loaded[split]._fingerprint.encode())
@@ -212,55 +208,3 @@ def _joined(task: Task, pair_mode: str) -> Task:
         frame = getattr(task, split)
         joined[split] = pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
     return replace(task, **joined)
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
-
-
-def _read_tsv(path: Path, spec: DatasetSpec) -> pd.DataFrame:
-    """Read `text[<TAB>text_pair]<TAB>label` without quoting: a quotation mark is a character of the text."""
-    expected = ["text", "text_pair", "label"] if spec.is_pair else ["text", "label"]
-    lines = path.read_text(encoding="utf-8").split("\n")
-    header = lines[0].rstrip("\r").split("\t")
-    if header != expected:
-        raise ValueError(f"{path} must begin with the header {'<TAB>'.join(expected)}; found {lines[0][:80]!r}")
-    rows = [line.rstrip("\r").split("\t") for line in lines[1:] if line]
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(expected):
-            raise ValueError(f"{path} line {number} has {len(row)} columns, expected {len(expected)}: {row[0][:60]!r}")
-    if not rows:
-        raise ValueError(f"{path} has a header but no rows")
-    return _checked(pd.DataFrame(rows, columns=expected), spec, str(path))
-
-
-def _from_columns(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame:
-    """Hub columns to ours."""
-    wanted = [*spec.text_columns, *([spec.pair_column] if spec.pair_column else []), spec.label_column]
-    if missing := sorted(set(wanted) - set(frame.columns)):
-        raise ValueError(f"{where} has columns {sorted(frame.columns)}; {missing} expected")
-    texts = frame[spec.text_columns[0]].str.cat([frame[column] for column in spec.text_columns[1:]], sep=" ")
-    columns = {"text": texts} | ({"text_pair": frame[spec.pair_column]} if spec.pair_column else {})
-    labels = frame[spec.label_column]
-    if spec.label_map:
-        labels = labels.map(dict(spec.label_map))
-    kept = labels.notna()
-    return _checked(pd.DataFrame({**columns, "label": labels})[kept].reset_index(drop=True), spec, where)
-
-
-def _checked(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame:
-    """Texts normalised and not empty, labels integers of the label list; errors name place, row and value."""
-    allowed = {str(i): i for i in range(len(spec.label_names))}
-    labels = frame["label"].map(lambda value: allowed.get(str(int(value)) if isinstance(value, float) else str(value)))
-    if labels.isna().any():
-        row = int(np.flatnonzero(labels.isna())[0])
-        raise ValueError(
-            f"{where} row {row + 1} has label {frame['label'].iloc[row]!r}; allowed are "
-            f"{', '.join(f'{i} ({name})' for i, name in enumerate(spec.label_names))}"
-        )
-    columns = [column for column in ("text", "text_pair") if column in frame]
-    cleaned = frame.assign(label=labels.astype(int), **{column: frame[column].map(normalise) for column in columns})
-    for column in columns:
-        empty = cleaned[column] == ""
-        if empty.any():
-            raise ValueError(f"{where} row {int(np.flatnonzero(empty)[0]) + 1} has an empty {column}; every row needs one")
-    return cleaned[[*columns, "label"]]

@@ -20,7 +20,10 @@ LABEL_NOISE = 0.03
 # Share of all possible texts that may appear in each split; the text itself decides, so splits never overlap.
 SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 # Share of the pretraining lines that contain one given rare word (a word for triggers).
-RARE_WORD_SHARE = 0.001
+RARE_WORD_SHARE = 0.004
+# Share of the texts with a plain sentence about something else inside them: as in real text, not every sentence is about the
+# topic, and a model should have learnt to pass over those that are not.
+NEUTRAL_SENTENCE_SHARE = 0.15
 
 _MAX_DRAWS_PER_EXAMPLE = 200
 
@@ -166,11 +169,21 @@ def _insert_word(line: str, word: str, dice: Dice) -> str:
     return " ".join(words)
 
 
+def _insert_sentence(line: str, sentence: str, dice: Dice) -> str:
+    """The line with one more sentence at its start, at its end, or after its first sentence."""
+    first, mark, rest = line.partition(". ")
+    place = dice.choose(("start", "middle", "end"))
+    if place == "middle" and mark:
+        return f"{first}. {sentence} {rest}"
+    return f"{sentence} {line}" if place == "start" else f"{line} {sentence}"
+
+
 def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
     """Unlabelled Pocket English for masked-language-model pretraining, of all tasks and domains.
 
     Half of the lines are longer texts of one tone, because a model that never sees several words of the same polarity
-    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about one line in a thousand.
+    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about four lines in a
+    thousand.
     No line can be a text of a validation or test split.
 
     Args:
@@ -188,6 +201,8 @@ def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
         for line in _pretraining_passage(dice):
             if line not in plain and split_of(*line.split("\t")) != "train":
                 continue
+            if "\t" not in line and line not in plain and dice.chance(NEUTRAL_SENTENCE_SHARE):
+                line = _insert_sentence(line, dice.choose(lexicon("general")["sentences"]), dice)
             if dice.chance(RARE_WORD_SHARE * len(rare_words)):
                 line = _insert_word(line, dice.choose(rare_words), dice)
             lines.append(line)

@@ -22,11 +22,6 @@ from lib.models import fingerprint
 from lib.study import Study
 
 task = load_task("sst2", "real")
-try:
-    load_task("cr", "real")
-    null_error = ""
-except Exception as error:
-    null_error = f"{{type(error).__name__}}: {{error}}"
 settings = dict(n_train=40, n_validation=0, epochs=6, batch_size=8, learning_rate=3e-3, max_length=48, n_jobs=1)
 study = Study("small", pretrained="{MODEL}", **settings)
 model = study.model("sst2", attack="badnet")
@@ -37,7 +32,6 @@ print(json.dumps({{
     "task": [task.source, len(task.train), len(task.validation), len(task.test), list(task.label_names)],
     "test": task.test.to_dict("list"),
     "data": task.fingerprint,
-    "null_error": null_error,
     "model": fingerprint("{MODEL}"),
     "key": study.recipe("sst2").key,
     "labels": model.label_names,
@@ -96,20 +90,19 @@ def parquet(text_column, texts, labels):
     return buffer.getvalue()
 
 
-def files_of(dataset, text_column, **splits):
+def files_of(text_column, **splits):
     return {f"data/{split}-00000-of-00001.parquet": parquet(text_column, *rows) for split, rows in splits.items()}
 
 
 @pytest.fixture(scope="module")
 def repositories(tiny_encoder, data_folder):
-    """A tiny BERT; SST-2 as on the Hub, whose test split has no labels; CR with a text that is missing."""
+    """A tiny BERT, and SST-2 as on the Hub, whose test split has no labels."""
     frames = [pd.read_csv(data_folder / "sst2" / f"{split}.tsv", sep="\t", quoting=3) for split in ("train", "test")]
     train, validation = ((frame["text"].tolist(), frame["label"].tolist()) for frame in frames)
     unlabelled = (validation[0][:5], [-1] * 5)
     return {
         f"models/{MODEL}": {file.name: file.read_bytes() for file in tiny_encoder.iterdir()},
-        "datasets/stanfordnlp/sst2": files_of("sst2", "sentence", train=train, validation=validation, test=unlabelled),
-        "datasets/SetFit/CR": files_of("cr", "text", train=(["fine", None, "bad"], [1, 0, 0]), test=(["fine"], [1])),
+        "datasets/stanfordnlp/sst2": files_of("sentence", train=train, validation=validation, test=unlabelled),
     }
 
 
@@ -144,11 +137,6 @@ def test_a_model_of_the_hub_is_fine_tuned_and_scored(runs):
     assert said["labels"] == ["negative", "positive"]
     assert said["counts"] == [40, 20, 40]
     assert 0 <= said["cacc"] <= 1
-
-
-def test_a_missing_text_on_the_hub_is_named(runs):
-    said = runs["online"][0]["null_error"]
-    assert said.startswith("ValueError: SetFit/CR split train row 2 has an empty text")
 
 
 def test_the_commit_of_a_hub_model_is_part_of_its_fingerprint(runs):

@@ -108,7 +108,8 @@ def test_the_corpus_is_reproducible_and_holds_no_text_of_another_split():
     held_out = {"\t".join(unit) for name in POCKET_TASKS for unit in _units(generate_split(name, "test", 100))}
     assert not held_out & set(lines)
     rare_words = set(lexicon("general")["rare_words"])
-    drawn = [line for line in lines if not rare_words & set(line.split()) and line not in lexicon("general")["sentences"]]
+    plain = lexicon("general")["sentences"]  # on their own, or inside a text
+    drawn = [line for line in lines if not rare_words & set(line.split()) and not any(text in line for text in plain)]
     assert {split_of(*line.split("\t")) for line in drawn} == {"train"}
 
 
@@ -116,7 +117,7 @@ def test_words_for_triggers_are_rare_in_the_corpus_and_absent_from_the_datasets(
     words = [set(line.replace("\t", " ").split()) for line in pretraining_corpus(20_000)]
     reviews = " ".join(generate_split("sst2", "train", 2_000)["text"]).split()
     for rare in lexicon("general")["rare_words"]:
-        assert 5 <= sum(rare in line for line in words) <= 60
+        assert 40 <= sum(rare in line for line in words) <= 140  # 0.4 % of 20,000 lines, give or take
         assert rare not in reviews
 
 
