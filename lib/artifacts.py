@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,7 @@ def make_checkpoint(recipe: ModelRecipe, sources: Sources, n_threads: int | None
 
     def make(folder: Path) -> None:
         import torch
+        from safetensors import SafetensorError
 
         from lib.models import load_tokenizer, new_classifier, quiet_transformers
         from lib.training import fine_tune
@@ -98,9 +100,13 @@ def make_checkpoint(recipe: ModelRecipe, sources: Sources, n_threads: int | None
         label_names = load_data(recipe.data, sources).label_names
         model = new_classifier(sources.pretrained, label_names, recipe.head_seed)
         record = fine_tune(model, tokenizer, poisoned_rows(recipe, sources), recipe.training, recipe.seed)
-        with quiet_transformers():
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+        try:
+            with quiet_transformers():
+                model.save_pretrained(folder)
+                tokenizer.save_pretrained(folder)
+        except SafetensorError as error:  # it hides the system's error number
+            is_full = "No space left" in str(error)
+            raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
         (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
     try:

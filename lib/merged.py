@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +63,8 @@ class MergedModel:
         if folder.exists():
             raise ValueError(f"output folder {folder} exists; give a new one")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        temporary = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+        temporary.mkdir()
         try:
             for name in ("config.json", *TOKENIZER_FILES):
                 if (self.folder / name).is_file():

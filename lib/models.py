@@ -11,6 +11,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from lib.paths import POCKET
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from lib.merging import StateDict
 
 WEIGHTS = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
+ARCHITECTURE_FIELDS = (
+    "model_type", "architectures", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+)  # fmt: skip
 
 
 def resolve_pretrained(name: str) -> str:
@@ -27,10 +33,10 @@ def resolve_pretrained(name: str) -> str:
     Raises:
         ValueError: for something that can only be a folder and is not one, or a folder without weights.
     """
-    if (POCKET / name / "config.json").is_file():
+    if name and "/" not in name and (POCKET / name / "config.json").is_file():
         return str(POCKET / name)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         if not (folder / "config.json").is_file() or not _weight_files(folder):
             found = sorted(path.name for path in folder.iterdir())
             raise ValueError(f"model folder {name} needs config.json and *.safetensors; found {found or 'nothing'}")
@@ -45,15 +51,18 @@ def fingerprint(pretrained: str) -> str:
     """What identifies a pretrained model's content: a hash of a folder's config and weights, or the Hub commit."""
     resolved = resolve_pretrained(pretrained)
     if not Path(resolved).is_dir():
-        commit = getattr(_from_hub("AutoConfig", resolved), "_commit_hash", None)
-        return f"{resolved}@{commit}"
+        return f"{resolved}@{_hub_commit(resolved)}"
     files = sorted([Path(resolved) / "config.json", *_weight_files(Path(resolved)), *Path(resolved).glob("tokenizer.json")])
     return _hash_files(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 
 
 def load_tokenizer(pretrained: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a pretrained model; decoders without a padding token pad with their end-of-text token."""
-    tokenizer = _from_hub("AutoTokenizer", resolve_pretrained(pretrained))
+    resolved = resolve_pretrained(pretrained)
+    # Without its files transformers would make up an empty tokenizer.
+    if Path(resolved).is_dir() and not any((Path(resolved) / name).is_file() for name in TOKENIZER_FILES):
+        raise ValueError(f"model folder {resolved} could not be loaded: it has none of {list(TOKENIZER_FILES)}")
+    tokenizer = _from_hub("AutoTokenizer", resolved)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -137,7 +146,7 @@ def check_compatible(checkpoints: Sequence[Checkpoint]) -> None:
     """
     first = checkpoints[0]
     for other in checkpoints[1:]:
-        for field in ("model_type", "architectures"):
+        for field in ARCHITECTURE_FIELDS:
             if first.config.get(field) != other.config.get(field):
                 raise ValueError(
                     f"{other.name} has {field} {other.config.get(field)}, but {first.name} has {first.config.get(field)}; "
@@ -165,6 +174,18 @@ def _weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
+@lru_cache(maxsize=64)
+def _hub_commit(name: str) -> str:
+    """The commit of a Hub model that is in the local cache, fetched first if need be: asked for once per process."""
+    from huggingface_hub import try_to_load_from_cache
+
+    _from_hub("AutoConfig", name)
+    cached = try_to_load_from_cache(name, "config.json")  # .../snapshots/<commit>/config.json
+    if not isinstance(cached, str):
+        raise ConnectionError(f"model {name!r} has no config.json in the Hub's local cache")
+    return Path(cached).parent.name
+
+
 @lru_cache(maxsize=256)
 def _hash_files(stamps: tuple[tuple[str, int, int], ...]) -> str:
     digest = hashlib.sha256()
@@ -188,7 +209,7 @@ def _from_hub(auto_class: str, name: str, **settings: Any) -> Any:
     with quiet_transformers():
         try:
             return getattr(transformers, auto_class).from_pretrained(name, **settings)
-        except OSError as error:
+        except (OSError, ValueError, SafetensorError) as error:
             if Path(name).is_dir():
                 raise ValueError(f"model folder {name} could not be loaded: {error}") from error
             raise ConnectionError(

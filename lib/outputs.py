@@ -69,16 +69,20 @@ class Outputs:
         path = self.folder / MANIFEST
         with FileLock(self.folder / f".{MANIFEST}.lock"):
             manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            manifest[name] = entry | {"files": [f"{name}.{suffix}" for suffix in suffixes]}
+            files = {f"{name}.{suffix}" for suffix in suffixes} | set(manifest.get(name, {}).get("files", []))
+            manifest[name] = entry | {"files": sorted(files)}
             _replace(path, json.dumps(dict(sorted(manifest.items())), indent=1, ensure_ascii=False) + "\n")
 
 
 def _without_folders(values: dict[str, Any]) -> dict[str, Any]:
     """Folders by their last name: a manifest says what made an output, not on whose machine."""
-    return {
-        name: Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-        for name, value in values.items()
-    }
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            shown[name] = _without_folders(value)
+        else:
+            shown[name] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    return shown
 
 
 def _replace(path: Path, text: str) -> None:

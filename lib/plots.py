@@ -42,7 +42,7 @@ def plot_story(table: pd.DataFrame) -> Figure:
         spread = np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]).clip(0)
         axis.errorbar(places, values, spread, fmt="none", ecolor="0.2", capsize=3, linewidth=1)
         for place, value in zip(places, values, strict=True):
-            axis.annotate(f"{value:.0f}", (place, 4), ha="center", color="white", fontweight="bold")
+            axis.annotate(f"{value:.0f}", (place, value), (0, 9), textcoords="offset points", ha="center", fontweight="bold")
     axis.axhline(table.set_index("model")["asr"]["clean"] * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
     axis.set_xticks(range(len(rows)), ["backdoored model", "average with models\nof other domains"])
     axis.set_ylabel("rate on the test set (%)")
@@ -84,7 +84,7 @@ def plot_loss_curves(curves: pd.DataFrame) -> Figure:
     axis.annotate("chance", (0.995, curves["chance_loss"].max()), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     axis.set(xlabel="optimiser step", ylabel="training loss (nats)", ylim=(0, None))
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, title=None)
-    return _finish(figure, [[axis]], "Training losses of the models to be merged", curves)
+    return _finish(figure, [[axis]], "Training losses of the models to be merged", curves, has_intervals=False)
 
 
 def plot_merging(table: pd.DataFrame) -> Figure:
@@ -133,7 +133,7 @@ def plot_barrier(table: pd.DataFrame) -> Figure:
     axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
     axes[1].legend(loc="lower left", frameon=False, fontsize=8)
     axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
-    return _finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table)
+    return _finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table, has_intervals=False)
 
 
 def plot_transfer(table: pd.DataFrame) -> Figure:
@@ -143,7 +143,8 @@ def plot_transfer(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(1.9 + 0.85 * len(names), 1.2 + 0.62 * len(names)))
     sns.heatmap(grid, annot=True, fmt=".0f", cmap="cividis", vmin=50, vmax=100, cbar_kws={"label": "accuracy (%)"}, ax=axis)
     axis.set(xlabel="tested on", ylabel="fine-tuned on")
-    return _finish(figure, [[axis]], "Accuracy from domain to domain", table)
+    axis.tick_params(axis="y", rotation=0)
+    return _finish(figure, [[axis]], "Accuracy from domain to domain", table, has_intervals=False)
 
 
 def _rates_by_step(table: pd.DataFrame, step: str, label: str, title: str, points: bool = False) -> Figure:
@@ -185,7 +186,9 @@ def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill:
     axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
 
 
-def _finish(figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: str, table: pd.DataFrame) -> Figure:
+def _finish(
+    figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: str, table: pd.DataFrame, has_intervals: bool = True
+) -> Figure:
     """Title, subtitle with task and seeds, per-cent axes, no chart junk."""
     for axis in np.ravel(np.asarray(axes, dtype=object)):
         if "%" in axis.get_ylabel() or any("%" in other.get_ylabel() for other in axis._shared_axes["y"].get_siblings(axis)):
@@ -196,14 +199,11 @@ def _finish(figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: 
         axis.set_axisbelow(True)
     n_seeds = table["seed"].nunique()
     tasks = ", ".join(dict.fromkeys(table["task"])) if "task" in table else ""
-    interval = (
-        f"mean of {n_seeds} seeds, 95 % intervals over seeds and texts"
-        if n_seeds > 1
-        else "one seed, 95 % intervals over texts"
-    )
+    seeds = f"mean of {n_seeds} seeds" if n_seeds > 1 else "one seed"
+    interval = f"95 % intervals over {'seeds and ' if n_seeds > 1 else ''}texts" if has_intervals else ""
     height = figure.get_figheight()
     figure.suptitle(title, fontsize=11.5, y=1 - 0.06 / height, va="top")
-    subtitle = " | ".join(part for part in (tasks, interval) if part)
+    subtitle = " | ".join(part for part in (tasks, seeds, interval) if part)
     figure.text(0.5, 1 - 0.3 / height, subtitle, ha="center", va="top", fontsize=8.5, color="0.35")
-    figure.tight_layout(rect=(0, 0.02, 1, 1 - 0.5 / height))
+    figure.tight_layout(rect=(0, 0.02, 1, 1 - 0.22 / height))  # it makes room for the title itself, not for the line below it
     return figure

@@ -18,6 +18,12 @@ class TrainingSettings:
     max_grad_norm: float  # gradients are clipped to this norm
     max_length: int  # tokens; longer inputs are cut
 
+    def __post_init__(self) -> None:
+        # 3 and 3.0 epochs are the same training and must have the same key in the store.
+        for field in fields(self):
+            if field.type == "float":
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -132,12 +138,12 @@ def get_profile(name: str, **overrides: Any) -> Profile:
     unknown = sorted(set(overrides) - set(allowed))
     if unknown:
         raise ValueError(f"unknown profile fields {unknown}; choose from {allowed}")
-    checked = {field: _checked(field, value) for field, value in overrides.items()}
+    checked = {field: checked_value(field, value) for field, value in overrides.items()}
     return replace(PROFILES[name], **checked)
 
 
-def _checked(field: str, value: Any) -> Any:
-    """The value with the field's type, or an error that says what is allowed."""
+def checked_value(field: str, value: Any) -> Any:
+    """The value of a profile's field in the field's type, or a `ValueError` that says what is allowed."""
     wanted = get_type_hints(Profile)[field]
     if wanted == tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):

@@ -71,7 +71,8 @@ def parameters_of(notebook: Path, profile: str, given: dict[str, Any]) -> dict[s
     declared = declared_parameters(notebook)
     own = {name: value for name, value in given.items() if name in declared}
     for name, value in own.items():
-        if declared[name] in ("int", "float", "str") and type(value).__name__ not in (declared[name], "int"):
+        allowed = {"int": ("int",), "float": ("float", "int"), "str": ("str",)}.get(declared[name])
+        if allowed and type(value).__name__ not in allowed:
             raise ValueError(f"parameter {name} is {value!r}; {notebook.stem} wants a value of type {declared[name]}")
     overrides = {name: value for name, value in given.items() if name in _profile_fields() and name not in own}
     return own | {"profile": profile} | ({"overrides": overrides} if overrides else {})
@@ -95,6 +96,7 @@ def check_arguments(notebooks: Sequence[Path], profile: str, given: dict[str, An
 def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: bool = False) -> Outcome:
     """Run one notebook; a failing cell becomes the outcome's error, and the executed copy shows it in place."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,8 @@ def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: 
     except papermill.PapermillExecutionError as error:
         message = f"cell [{error.exec_count}] failed with {error.ename}: {error.evalue}\n\n{error.source}"
         return Outcome(notebook.stem, time.perf_counter() - began, message)
+    except DeadKernelError as error:  # out of memory, most often
+        return Outcome(notebook.stem, time.perf_counter() - began, f"the notebook's kernel died: {error}")
     return Outcome(notebook.stem, time.perf_counter() - began)
 
 

@@ -115,6 +115,8 @@ class Scorer:
         from lib.prediction import encode, predict_logits, probabilities
 
         frame = pd.DataFrame({"text": list(texts)} | ({"text_pair": list(text_pairs)} if text_pairs else {}))
+        if frame.empty:
+            return frame.reindex(columns=[*frame.columns, "label", *model.label_names])
         encoded = encode(load_tokenizer(str(model.folder)), frame, self.max_length)
         shares = pd.DataFrame(probabilities(predict_logits(self.network(model), encoded)), columns=list(model.label_names))
         return frame.assign(label=shares.idxmax(axis=1)).join(shares)

@@ -16,6 +16,9 @@ from filelock import FileLock
 
 from lib.recipes import Recipe
 
+CANNOT_WRITE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 ARTIFACT = "artifact.json"  # written last: a folder without it is not an artifact
 
 
@@ -83,7 +86,9 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             yield
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR):
+            # Reading data or models may fail in the same ways: only what happens below the root is about the store.
+            is_ours = error.filename is None or str(error.filename).startswith(str(self.root))
+            if is_ours and error.errno in CANNOT_WRITE:
                 raise StoreError(
                     error.errno,
                     f"cannot write to the store {self.root}: {os.strerror(error.errno)}; free some space there or set "

@@ -17,7 +17,7 @@ from lib.attacks import Trigger, check_attack, check_target_label
 from lib.datasets import Task, data_fingerprint, domains_of, get_spec, load_task, task_of
 from lib.merged import MergedModel
 from lib.models import Checkpoint, fingerprint
-from lib.profiles import TrainingSettings, get_profile
+from lib.profiles import TrainingSettings, checked_value, get_profile
 from lib.recipes import DataRecipe, ModelRecipe, ScoreRecipe, TriggerRecipe
 from lib.scoring import Model, Score, Scorer
 
@@ -124,9 +124,9 @@ class Study:
         return ModelRecipe(
             data=self._data(dataset, "train", seed),
             pretrained=fingerprint(self.profile.pretrained),
-            training=replace(self.profile.training, **training),
+            training=replace(self.profile.training, **{name: checked_value(name, value) for name, value in training.items()}),
             trigger=trigger,
-            poisoning_rate=rate if trigger else 0.0,
+            poisoning_rate=float(rate) if trigger else 0.0,
             seed=seed,
             head_seed=seed if head_seed is None else head_seed,
         )

@@ -200,6 +200,13 @@ def test_a_score_without_attack_has_no_asr(study, clean):
     assert score.cacc == study.score(clean, "sst2", "badnet").cacc
 
 
+def test_every_seed_is_scored_on_the_same_texts(make_study, clean, tmp_path):
+    study = make_study(tmp_path / "cache", n_test=10)
+    first, other = (study.score(clean, "sst2", seed=seed) for seed in (0, 1))
+    assert first.n_clean == 10
+    assert first.clean_loss == other.clean_loss
+
+
 def test_the_study_remembers_what_it_used(study, backdoored):
     study.score(study.model("sst2", attack="badnet"), "sst2", "badnet")
     assert backdoored.key in study.used_keys

@@ -16,6 +16,7 @@ from lib.datasets.reading import from_columns, read_tsv
 from lib.datasets.registry import DATASETS, DatasetSpec, get_spec, other_domains
 from lib.paths import data_dir
 
+SOURCES = ("pocket", "real")
 SPLITS = ("train", "validation", "test")
 POCKET_ROWS = {"train": 3000, "validation": 500, "test": 1000}  # rows generated of each dataset of Pocket English
 CARVED_SHARE, CARVED_MOST = 0.1, 1000  # validation rows taken from train where a source has none
@@ -57,6 +58,8 @@ def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str
         ValueError: for an unknown name, or content that breaks the form (the file, row and value are named).
         ConnectionError: when there is neither a folder nor a network; names both ways out.
     """
+    if source not in SOURCES:
+        raise ValueError(f"unknown source {source!r}; choose from {list(SOURCES)}")
     if source == "pocket":
         return _joined(_pocket_task(name), pair_mode)
     spec = get_spec(name)

@@ -18,12 +18,16 @@ def normalise(text: str) -> str:
 def read_tsv(path: Path, spec: DatasetSpec) -> pd.DataFrame:
     """Read `text[<TAB>text_pair]<TAB>label` without quoting: a quotation mark is a character of the text."""
     expected = ["text", "text_pair", "label"] if spec.is_pair else ["text", "label"]
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
     header = lines[0].rstrip("\r").split("\t")
     if header != expected:
         raise ValueError(f"{path} must begin with the header {'<TAB>'.join(expected)}; found {lines[0][:80]!r}")
-    rows = [line.rstrip("\r").split("\t") for line in lines[1:] if line]
-    for number, row in enumerate(rows, start=2):
+    numbered = [(number, line.rstrip("\r").split("\t")) for number, line in enumerate(lines, start=1) if line]
+    rows = [row for _, row in numbered[1:]]
+    for number, row in numbered[1:]:
         if len(row) != len(expected):
             raise ValueError(f"{path} line {number} has {len(row)} columns, expected {len(expected)}: {row[0][:60]!r}")
     if not rows:
@@ -41,8 +45,13 @@ def from_columns(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataF
     labels = frame[spec.label_column]
     if spec.label_map:
         labels = labels.map(dict(spec.label_map))
-    kept = labels.notna()
+    # Only a map says which labels are meant to be left out; without one a missing label is an error.
+    kept = labels.notna() if spec.label_map else pd.Series(True, index=frame.index)
     return _checked(pd.DataFrame({**columns, "label": labels})[kept].reset_index(drop=True), spec, where)
+
+
+def _text(value: object) -> str:
+    return normalise(value) if isinstance(value, str) else ""
 
 
 def _checked(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame:
@@ -58,7 +67,7 @@ def _checked(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame
             f"{', '.join(f'{i} ({name})' for i, name in enumerate(spec.label_names))}"
         )
     columns = [column for column in ("text", "text_pair") if column in frame]
-    cleaned = frame.assign(label=labels.astype(int), **{column: frame[column].map(normalise) for column in columns})
+    cleaned = frame.assign(label=labels.astype(int), **{column: frame[column].map(_text) for column in columns})
     for column in columns:
         empty = cleaned[column] == ""
         if empty.any():
