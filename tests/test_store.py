@@ -215,6 +215,19 @@ def test_a_store_that_is_a_file_raises_and_names_it_and_the_way_out(tmp_path):
         Store(tmp_path / "file").get_or_make(RECIPE, write)
 
 
+def test_a_store_whose_parent_cannot_be_made_raises_and_names_the_store(tmp_path, monkeypatch):
+    make_folder = os.mkdir
+
+    def mkdir(path, *arguments):
+        if Path(path) == tmp_path / "new":  # the error is about this folder, the one to name is the store below it
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        make_folder(path, *arguments)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(StoreError, match=rf"cannot write to the store {tmp_path}/new/cache: Read-only.*{WAY_OUT}"):
+        Store(tmp_path / "new" / "cache").get_or_make(RECIPE, write)
+
+
 def cannot(code):
     def call(*arguments, **settings):
         raise OSError(code, os.strerror(code))
