@@ -87,7 +87,9 @@ class Store:
             yield
         except OSError as error:
             # Reading data or models may fail in the same ways: only what happens below the root is about the store.
-            is_ours = error.filename is None or str(error.filename).startswith(str(self.root))
+            # A missing parent of the root counts as ours, too: it is made with the root.
+            name = error.filename
+            is_ours = name is None or Path(name).is_relative_to(self.root) or self.root.is_relative_to(name)
             if is_ours and error.errno in CANNOT_WRITE:
                 raise StoreError(
                     error.errno,
