@@ -39,7 +39,7 @@ class Outputs:
     def table(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write `<name>.csv` (tidy, rates as fractions) and `<name>.md`, without columns of lists; returns what was written."""
         shown = frame[[column for column in frame if not frame[column].map(lambda value: isinstance(value, list)).any()]]
-        rounded = shown.round(DECIMALS)
+        rounded = shown.map(_rounded)
         self.folder.mkdir(parents=True, exist_ok=True)
         _replace(self.folder / f"{name}.csv", rounded.to_csv(index=False))
         _replace(self.folder / f"{name}.md", rounded.to_markdown(index=False) + "\n")
@@ -83,6 +83,13 @@ def _without_folders(values: dict[str, Any]) -> dict[str, Any]:
         else:
             shown[name] = Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
     return shown
+
+
+def _rounded(value: Any) -> Any:
+    """Four decimals for rates, four significant digits for what is far smaller, such as a learning rate of 5e-05."""
+    if not isinstance(value, float):
+        return value
+    return round(value, DECIMALS) if abs(value) >= 0.01 else float(f"{value:.{DECIMALS}g}")
 
 
 def _replace(path: Path, text: str) -> None:
