@@ -83,8 +83,8 @@ POCKET = Profile(
     n_jobs=0,
 )
 
-# 5e-5 with warm-up, clipping and shuffled batches was stable for the victims and all partners; at 1e-4 and above with batches
-# in order of length, losses were seen to return to chance (see `lib.training.length_grouped_order` and notebook 06).
+# 5e-5 with warm-up, clipping and shuffled batches was stable for both victims and all partners (one seed), and so was one
+# BadNet victim at `unstable_learning_rate`; see `figures/small/06_barrier.csv`.
 SMALL = replace(
     POCKET,
     name="small",

@@ -124,8 +124,8 @@ def length_grouped_order(lengths: Sequence[int], batch_size: int, rng: np.random
 
     Examples are shuffled, sorted by length within chunks of `CHUNK` batches, and the *batches* are shuffled again.
     transformers' own `group_by_length` leaves that last step out: it feeds chunks of 50 batches from long to short, so a small
-    training set is seen in order of length in every epoch. Where length goes with the label, as in a poisoned set whose
-    triggered texts are longer, that costs clean accuracy and stability.
+    training set is seen in order of length in every epoch. In a poisoned set length goes with the label, because triggered
+    texts are longer. Whether that order causes unstable trainings was not isolated; shuffling the batches costs nothing.
 
     Args:
         lengths: of the examples, in tokens.
