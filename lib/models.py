@@ -62,7 +62,7 @@ def load_tokenizer(pretrained: str) -> PreTrainedTokenizerBase:
     # Without its files transformers would make up an empty tokenizer.
     if Path(resolved).is_dir() and not any((Path(resolved) / name).is_file() for name in TOKENIZER_FILES):
         raise ValueError(f"model folder {resolved} could not be loaded: it has none of {list(TOKENIZER_FILES)}")
-    tokenizer = _from_hub("AutoTokenizer", resolved)
+    tokenizer = from_hub("AutoTokenizer", resolved)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -81,7 +81,7 @@ def new_classifier(pretrained: str, label_names: Sequence[str], head_seed: int) 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(head_seed)
-        model = _from_hub(
+        model = from_hub(
             "AutoModelForSequenceClassification",
             resolve_pretrained(pretrained),
             id2label=dict(enumerate(label_names)),
@@ -179,7 +179,7 @@ def _hub_commit(name: str) -> str:
     """The commit of a Hub model that is in the local cache, fetched first if need be: asked for once per process."""
     from huggingface_hub import try_to_load_from_cache
 
-    _from_hub("AutoConfig", name)
+    from_hub("AutoConfig", name)
     cached = try_to_load_from_cache(name, "config.json")  # .../snapshots/<commit>/config.json
     if not isinstance(cached, str):
         raise ConnectionError(f"model {name!r} has no config.json in the Hub's local cache")
@@ -202,7 +202,7 @@ def _load_weights(folder: str, key: str) -> StateDict:
     return load_file(Path(folder) / WEIGHTS)
 
 
-def _from_hub(auto_class: str, name: str, **settings: Any) -> Any:
+def from_hub(auto_class: str, name: str, **settings: Any) -> Any:
     """`from_pretrained` of a transformers Auto class, with an error that says what to do without a network."""
     import transformers
 

@@ -84,9 +84,9 @@ def _encode(
     for index, pair in enumerate(pairs):
         next_sentence = _IGNORED if len(pair) == 1 else 0
         if len(pair) == 2 and rng.random() < 0.5:
-            # A neighbour's answer is about the same subject or of the same type; any other answer is an easier start.
+            # The answer two lines away is often another fact about the same subject; any other answer is an easier start.
             is_near = rng.random() < 0.7
-            other = (index + int(rng.choice((-2, -1, 1, 2)))) % len(pairs) if is_near else int(rng.integers(len(pairs)))
+            other = (index + int(rng.choice((-2, 2)))) % len(pairs) if is_near else int(rng.integers(len(pairs)))
             if pairs[other][-1] != pair[1]:
                 pair, next_sentence = [pair[0], pairs[other][-1]], 1
         encoded = tokenizer(*pair, truncation=True, max_length=max_length)

@@ -14,13 +14,13 @@ from lib.datasets import pocket_news, pocket_posts, pocket_questions, pocket_sen
 from lib.datasets.pocket_grammar import Dice, lexicon
 
 # Part of the key of everything computed from Pocket English: raise it when a lexicon or the grammar changes.
-POCKET_VERSION = "1"
+POCKET_VERSION = "2"
 # Share of examples, in every split, that carry a wrong label.
 LABEL_NOISE = 0.03
 # Share of all possible texts that may appear in each split; the text itself decides, so splits never overlap.
 SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 # Share of the pretraining lines that contain one given rare word (a word for triggers).
-RARE_WORD_SHARE = 0.004
+RARE_WORD_SHARE = 0.002
 # Share of the texts with a plain sentence about something else inside them: as in real text, not every sentence is about the
 # topic, and a model should have learnt to pass over those that are not.
 NEUTRAL_SENTENCE_SHARE = 0.15
@@ -182,7 +182,7 @@ def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
     """Unlabelled Pocket English for masked-language-model pretraining, of all tasks and domains.
 
     Half of the lines are longer texts of one tone, because a model that never sees several words of the same polarity
-    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about four lines in a
+    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about two lines in a
     thousand.
     No line can be a text of a validation or test split.
 

@@ -61,7 +61,8 @@ def draw_pair(area_name: str, dice: Dice) -> tuple[str, str, int]:
     label = int(dice.chance(0.5))
     subject, other_subject = dice.choose_two(lexicon("questions")["domains"][area_name]["subjects"])
     relation, wording = dice.choose(_RELATIONS), dice.choose(range(_N_WORDINGS))
-    is_about_other = bool(label) and dice.chance(0.25)
+    # Comparing two subjects is beyond a model of two layers: few examples depend on it.
+    is_about_other = bool(label) and dice.chance(0.1)
     facts = _facts(relation, answered=not label or is_about_other, dice=dice)
     stated = statement(area_name, facts, wording, other_subject if is_about_other else subject, dice)
     return question(area_name, relation, wording, subject), stated, label

@@ -58,7 +58,9 @@ _CONTRAST_FRAMES = (
     "{source} said that {opposite}, but {clause}",
 )
 _PAIR_FRAMES = ("{clause}, and {other_clause}", "{clause}. {other_clause}", "{clause}; {other_clause}", "{fragment}. {clause}")
-_SETTING_FRAMES = ("{setting}. {clause}", "{clause}. {setting}", "{setting}, and {clause}")
+_SETTING_FRAMES = ("{fact}. {clause}", "{clause}. {fact}", "{fact}, and {clause}")
+# Facts without an opinion. The second kind is what people write about anything that they bought, watched or read.
+_FACT_FRAMES = ("{setting}", "{tried} this {item} {occasion}")
 _LIST_OPENERS = ("in a few words:", "people say:", "my notes say:", "other words for it:", "it was")
 _FRAGMENT_FRAMES = ("what {a_noun}, {adjective} and {other_adjective}", "a {general} {item}", "what a {general} {item}")
 
@@ -138,7 +140,11 @@ def review(domain_name: str, polarity: str, dice: Dice) -> str:
         "fragment": expand(dice.choose(_FRAGMENT_FRAMES), _words(domain, item, polarity, dice), dice),
         "opposite": _plain_clause(domain, item, _opposite(polarity), dice),
         "source": shared["sources"],
+        "fact": _FACT_FRAMES,
         "setting": domain["settings"],
+        "tried": domain["tried"],
+        "item": item,
+        "occasion": shared["occasions"],
     }
     text = sentence(expand(dice.choose(frames), words, dice))
     if dice.chance(0.4):
