@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.attacks import ATTACKS, TRIGGER_TYPES, Trigger, load_trigger, poison, save_trigger, triggered_test
-from lib.datasets import Task, load_task, stratified_sample
-from lib.recipes import DataRecipe, ModelRecipe, TriggerRecipe
+from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
+from lib.attacks.published import PublishedAttack, load_published
+from lib.datasets import Task, format_texts, load_task, stratified_sample
+from lib.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.store import Store
 
-TRIGGER_FILE, RECORD_FILE = "trigger.json", "training.json"
+TRIGGER_FILE, RECORD_FILE, TEXTS_FILE = "trigger.json", "training.json", "texts.json"
 # Streams of random numbers that must not depend on each other, drawn from one seed.
 POISON_STREAM, TRIGGERED_STREAM = 1, 2
 
@@ -27,6 +29,7 @@ class Sources:
     data_dir: Path | None
     pretrained: str
     cache_dir: Path
+    masked_lm: str = ""  # "": the pretrained model itself
 
     @property
     def store(self) -> Store:
@@ -40,7 +43,7 @@ def load_data(recipe: DataRecipe, sources: Sources) -> Task:
     Raises:
         ValueError: when the files are no longer those of the recipe.
     """
-    task = load_task(recipe.dataset, recipe.source, sources.data_dir, recipe.pair_mode)
+    task = load_task(recipe.dataset, recipe.source, sources.data_dir, recipe.pair_mode, recipe.text_format)
     if task.fingerprint != recipe.fingerprint:
         raise ValueError(f"the files of dataset {recipe.dataset!r} changed while the study was running; start it again")
     return task
@@ -52,31 +55,85 @@ def load_rows(recipe: DataRecipe, sources: Sources) -> pd.DataFrame:
 
 
 def fitted_trigger(recipe: TriggerRecipe, sources: Sources) -> Trigger:
-    """The trigger of a recipe, fitted now or read from the store."""
+    """The trigger of a recipe, fitted now or read from the store.
+
+    Raises:
+        ValueError: for published texts, which no function made that could be applied to others.
+    """
+    if recipe.published:
+        raise ValueError(f"{recipe.attack!r} on {recipe.data.dataset!r} are published texts: they fit no other text")
 
     def make(folder: Path) -> None:
+        fit_trigger = ATTACKS[recipe.attack]
+        # What a fit needs beyond its settings it names as an argument.
+        available = {
+            "masked_lm": sources.masked_lm or sources.pretrained,
+            "pretrained": sources.pretrained,
+            "rng": np.random.default_rng([recipe.seed, POISON_STREAM]),  # as in `poisoned_rows`: the same rows are drawn
+        }
+        needed = {name: value for name, value in available.items() if name in inspect.signature(fit_trigger).parameters}
         train = load_rows(recipe.data, sources)
-        trigger = ATTACKS[recipe.attack](train, recipe.target_label, seed=recipe.seed, **dict(recipe.settings))
+        trigger = fit_trigger(train, recipe.target_label, seed=recipe.seed, **dict(recipe.settings), **needed)
         save_trigger(trigger, folder / TRIGGER_FILE)
 
-    return load_trigger(sources.store.get_or_make(recipe, make) / TRIGGER_FILE, TRIGGER_TYPES)
+    return load_trigger(sources.store.get_or_make(recipe, make) / TRIGGER_FILE, trigger_types())
+
+
+def published_attack(recipe: TriggerRecipe, sources: Sources) -> PublishedAttack:
+    """The published files of a recipe, their texts in the recipe's format.
+
+    Raises:
+        ValueError: when the files are no longer those of the recipe.
+    """
+    task = load_data(recipe.data, sources)
+    published = load_published(sources.data_dir, recipe.data.dataset, recipe.attack, len(task.label_names), recipe.target_label)
+    if published.fingerprint != recipe.published:
+        raise ValueError(f"the published files of {recipe.attack!r} changed while the study was running; start it again")
+    train, triggered = (format_texts(frame, recipe.data.text_format) for frame in (published.train, published.triggered))
+    changed = (triggered["text"] != triggered["original"]).where(triggered["original"].notna())
+    return replace(published, train=train, triggered=triggered.assign(is_changed=changed.astype(float)))
 
 
 def poisoned_rows(recipe: ModelRecipe, sources: Sources) -> pd.DataFrame:
     """The training set of a model: clean, or poisoned with its trigger (column `is_poisoned`)."""
-    train = load_rows(recipe.data, sources)
     if recipe.trigger is None:
-        return train
+        return load_rows(recipe.data, sources)
+    if recipe.trigger.published:
+        train = published_attack(recipe.trigger, sources).train
+        # Both the labels and the poisoned rows keep their shares.
+        strata = train.assign(true_label=train["label"], label=2 * train["label"] + train["is_poisoned"])
+        drawn = stratified_sample(strata, recipe.data.n, recipe.data.seed)
+        return drawn.assign(label=drawn.pop("true_label"))
+    train = load_rows(recipe.data, sources)
     rng = np.random.default_rng([recipe.trigger.seed, POISON_STREAM])
     trigger = fitted_trigger(recipe.trigger, sources)
-    return poison(train, trigger, recipe.poisoning_rate, recipe.trigger.target_label, rng)
+    return poison(train, trigger, recipe.poisoning_rate, recipe.trigger.target_label, rng, recipe.regime)
 
 
 def triggered_rows(data: DataRecipe, recipe: TriggerRecipe, sources: Sources) -> pd.DataFrame:
-    """The triggered test set: the same texts for every model that is scored with this trigger."""
+    """The triggered test set: the same texts, kept in the store, for every model that is scored with this trigger."""
+    if recipe.published:
+        return published_attack(recipe, sources).triggered
     test = load_rows(data, sources)
-    rng = np.random.default_rng([recipe.seed, TRIGGERED_STREAM])
-    return triggered_test(test, fitted_trigger(recipe, sources), recipe.target_label, rng)
+
+    def make(folder: Path) -> None:
+        rng = np.random.default_rng([recipe.seed, TRIGGERED_STREAM])
+        triggered = triggered_test(test, fitted_trigger(recipe, sources), recipe.target_label, rng)
+        (folder / TEXTS_FILE).write_text(json.dumps(triggered["text"].tolist(), ensure_ascii=False), encoding="utf-8")
+
+    folder = sources.store.get_or_make(TriggeredRecipe(data, recipe), make)
+    texts = json.loads((folder / TEXTS_FILE).read_text(encoding="utf-8"))
+    return triggered_test(test, lambda _texts, _rng: texts, recipe.target_label, np.random.default_rng(0))
+
+
+def make_triggered(recipe: TriggeredRecipe, sources: Sources, n_threads: int | None = None) -> str:
+    """Put a trigger into a test set unless the store has it; returns a name for the progress bar."""
+    if n_threads:
+        import torch
+
+        torch.set_num_threads(n_threads)
+    triggered_rows(recipe.data, recipe.trigger, sources)
+    return f"{recipe.data.dataset} {recipe.trigger.attack} seed {recipe.trigger.seed}"
 
 
 def make_checkpoint(recipe: ModelRecipe, sources: Sources, n_threads: int | None = None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lib.attacks import bite
 from lib.merging import weight_average
 from lib.metrics import attack_success_rate, loss_barrier, removed_share
 
@@ -25,6 +26,17 @@ def worst_domain(answer: str | None, transfer: pd.DataFrame) -> str:
     task = transfer["task"].iloc[0]
     on_task = transfer[(transfer["tested_on"] == task) & (transfer["trained_on"] != task)]
     return _name(answer, str(on_task.loc[on_task["cacc"].idxmin(), "trained_on"]))
+
+
+def clean_label_share(answer: float | None, poisoning_rate: float, target_share: float) -> str:
+    """Notebook 02: share of the target label's rows that an attack of regime clean edits."""
+    return _value(answer, poisoning_rate / target_share)
+
+
+def label_bias(answer: Callable[..., Any] | None) -> str:
+    """Notebook 02: `answer(n_target, n_other, p)` is the z-score of words' bias towards the target label."""
+    cases = [([2.0], [0.0], 2 / 3), ([1.0, 30.0], [1.0, 10.0], 0.5), ([5.0], [20.0], 0.25)]
+    return _function(answer, bite.label_bias, [(np.array(target), np.array(other), p) for target, other, p in cases])
 
 
 def asr(answer: Callable[..., float] | None) -> str:

@@ -180,11 +180,10 @@ def bootstrap_interval(
 
 
 def _row_means(outcomes: NDArray, rng: np.random.Generator, n_draws: int) -> NDArray:
-    """Means of `n_draws` resamples of the rows; 0/1 outcomes need only a binomial draw each."""
+    """Means of `n_draws` resamples of the rows. Outcomes take few values: drawing how often each occurs is the same draw."""
+    values, counts = np.unique(outcomes, return_counts=True)
     n = len(outcomes)
-    if np.isin(outcomes, (0.0, 1.0)).all():
-        return rng.binomial(n, outcomes.mean(), size=n_draws) / n
-    return np.stack([rng.choice(outcomes, size=n).mean() for _ in range(n_draws)])
+    return rng.multinomial(n, counts / n, size=n_draws) @ values / n
 
 
 def seed_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

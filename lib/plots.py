@@ -22,7 +22,13 @@ from lib.summary import summarise
 PALETTE = sns.color_palette("colorblind")
 RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
 RATE_NAMES = {"asr": "attack success rate (ASR)", "cacc": "clean accuracy (CACC)"}
-ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent"}
+ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
+STEALTH_NAMES = {
+    "perplexity_ratio": "perplexity after / before",
+    "similarity": "cosine of sentence vectors",
+    "words_changed": "edits per word",
+    "share_changed": "share of texts changed",
+}
 PARTNER_NAMES = {"same_task": "clean models of the same task", "other_domains": "clean models of other domains"}
 FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 
@@ -57,7 +63,7 @@ def plot_attacks(table: pd.DataFrame) -> Figure:
     floors = table.assign(asr=table["asr_floor"], hits=table["floor_hits"], cacc=table["clean_model_cacc"])
     floor = summarise(floors.assign(correct=table["clean_correct"]), ["task", "attack"])
     attacks = list(dict.fromkeys(summary["attack"]))
-    figure, axes = plt.subplots(1, len(attacks), figsize=(1.6 + 3.2 * len(attacks), 3.8), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(attacks), figsize=(1.6 + 2.7 * len(attacks), 3.8), sharey=True, squeeze=False)
     for axis, attack in zip(axes[0], attacks, strict=True):
         for model, frame, fill in (("backdoored", summary, True), ("clean", floor, False)):
             rows = frame[frame["attack"] == attack]
@@ -69,6 +75,28 @@ def plot_attacks(table: pd.DataFrame) -> Figure:
     axes[0][0].set_ylabel("rate on the test set (%)")
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)
     return _finish(figure, axes, "Backdoored models beside clean ones", table)
+
+
+def plot_stealth(table: pd.DataFrame) -> Figure:
+    """Table `02_stealth`: one panel per measure, one point per attack and task."""
+    figure, axes = plt.subplots(1, len(STEALTH_NAMES), figsize=(3.1 * len(STEALTH_NAMES), 3.4), squeeze=False)
+    titled = table.assign(attack=table["attack"].map(attack_title))
+    for axis, (measure, name) in zip(axes[0], STEALTH_NAMES.items(), strict=True):
+        sns.stripplot(
+            titled, x=measure, y="attack", hue="task", palette="colorblind", jitter=False, dodge=True, size=6, ax=axis,
+            legend=axis is axes[0][-1],
+        )  # fmt: skip
+        axis.set(xlabel=name, ylabel="")
+        axis.grid(axis="x", alpha=0.3)
+        if measure == "perplexity_ratio":
+            axis.set_xscale("log")
+            axis.axvline(1, **FLOOR_STYLE)
+        else:
+            axis.set_xlim(0, None)
+        if axis is not axes[0][0]:
+            axis.set_yticklabels([])
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, title=None)
+    return _finish(figure, axes, "What each trigger does to the texts", table, has_intervals=False)
 
 
 def plot_loss_curves(curves: pd.DataFrame) -> Figure:

@@ -14,7 +14,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH_SIZE = 64
+BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)

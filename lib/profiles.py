@@ -41,6 +41,9 @@ class Profile:
     n_test: int
     n_seeds: int  # seeds 0 .. n_seeds - 1
     poisoning_rate: float  # share of the training set, in [0, 1]
+    trigger_source: str  # "fitted", "published" (poisoned files of the literature), or "any": published where there are some
+    text_format: str  # "as_is", or "treebank": lower case and one blank between words, in all splits, before any attack
+    masked_lm: str  # for LWS and BITE: a bundled name, a folder or a Hub id; "": the pretrained model itself
     pair_mode: str  # "text": triggers go into `text`; "joined": the pair becomes one string, as in the paper
     learning_rate: float
     epochs: float
@@ -71,6 +74,9 @@ POCKET = Profile(
     n_test=1000,
     n_seeds=3,
     poisoning_rate=0.2,
+    trigger_source="fitted",
+    text_format="as_is",
+    masked_lm="",
     pair_mode="text",
     learning_rate=2e-3,
     epochs=3.0,
@@ -158,7 +164,12 @@ def checked_value(field: str, value: Any) -> Any:
 
 
 def _check_range(field: str, value: Any) -> None:
-    choices = {"pair_mode": ("text", "joined"), "source": ("pocket", "real")}
+    choices = {
+        "pair_mode": ("text", "joined"),
+        "source": ("pocket", "real"),
+        "trigger_source": ("fitted", "published", "any"),
+        "text_format": ("as_is", "treebank"),
+    }
     if field in choices and value not in choices[field]:
         raise ValueError(f"{field} is {value!r}; choose from {choices[field]}")
     if field in ("poisoning_rate", "warmup_ratio") and not 0 <= value <= 1:

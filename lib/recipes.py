@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -25,8 +25,19 @@ class Recipe:
         return hashlib.sha256(f"{CODE_VERSION}:{type(self).__name__}:{content}".encode()).hexdigest()[:20]
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+        """The fields as plain JSON values, without those that are at their default.
+
+        So a later version can add a field with a default, and what was computed before keeps its key.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.default is MISSING}
+        values |= {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+        return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Recipe):
+        return value.as_dict()
+    return asdict(value) if isinstance(value, TrainingSettings) else value
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class DataRecipe(Recipe):
     split: str
     n: int
     seed: int
+    text_format: str = "as_is"
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,17 @@ class TriggerRecipe(Recipe):
     target_label: int
     settings: tuple[tuple[str, Any], ...]
     seed: int
+    masked_lm: str = ""  # fingerprint of the masked language model, for attacks that use one
+    pretrained: str = ""  # fingerprint of the victim's pretrained model, for attacks that train a victim
+    published: str = ""  # fingerprint of the published files that take the place of a fitted trigger
+
+
+@dataclass(frozen=True)
+class TriggeredRecipe(Recipe):
+    """The texts of a test set with a trigger in them."""
+
+    data: DataRecipe
+    trigger: TriggerRecipe
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,7 @@ class ModelRecipe(Recipe):
     poisoning_rate: float
     seed: int
     head_seed: int
+    regime: str | None = None  # other than the attack's own
 
     @property
     def name(self) -> str:

@@ -79,12 +79,13 @@ def score_logits(
         return Score(**clean)
     attacked, true_labels = triggered_logits.argmax(axis=1), triggered["label"].to_numpy()
     hits = attack_outcomes(attacked, true_labels, target_label)
-    before = predictions[triggered["index"].to_numpy()]
+    # Published texts are no rows of this test set: how the model reads them without trigger is not known.
+    before = predictions[triggered["index"].to_numpy()] if "index" in triggered else None
     return Score(
         **clean,
         asr=float(hits.mean()),
         n_triggered=len(hits),
-        flip_rate=flip_rate(before, attacked, true_labels, target_label),
+        flip_rate=float("nan") if before is None else flip_rate(before, attacked, true_labels, target_label),
         share_changed=float(triggered["is_changed"].mean()),
         hits=hits.astype(int).tolist(),
     )

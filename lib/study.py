@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,25 @@ import numpy as np
 import pandas as pd
 
 from lib import merged, paths
-from lib.artifacts import Sources, fitted_trigger, load_rows, make_checkpoint, poisoned_rows, triggered_rows
-from lib.attacks import Trigger, check_attack, check_target_label
-from lib.datasets import Task, data_fingerprint, domains_of, get_spec, load_task, task_of
+from lib.artifacts import (
+    Sources,
+    fitted_trigger,
+    load_rows,
+    make_checkpoint,
+    make_triggered,
+    poisoned_rows,
+    triggered_rows,
+)
+from lib.attacks import Trigger
+from lib.datasets import Task, load_task
 from lib.merged import MergedModel
-from lib.models import Checkpoint, fingerprint
-from lib.profiles import TrainingSettings, checked_value, get_profile
-from lib.recipes import DataRecipe, ModelRecipe, ScoreRecipe, TriggerRecipe
+from lib.models import Checkpoint
+from lib.planning import Planner
+from lib.profiles import get_profile
+from lib.recipes import ModelRecipe, Recipe, ScoreRecipe, TriggeredRecipe
 from lib.scoring import Model, Score, Scorer
 
 TEST_SEED = 0  # test sets are the same for every seed of the study
-# Clean partners on the task itself must differ from the victim in data, order and dropout: their seeds lie far apart.
-SAME_TASK_SEED_STEP = 1000
-PARTNERS = ("same_task", "other_domains")
 
 
 class Study:
@@ -48,8 +53,12 @@ class Study:
         if self.profile.source == "real" and folder is not None and not folder.is_dir():
             raise ValueError(f"data folder {folder} does not exist; name a folder of datasets, or unset FREE_LUNCH_DATA")
         cache = Path(cache_dir).expanduser().resolve() if cache_dir else paths.cache_dir()
-        self.sources = Sources(folder, self.profile.pretrained, cache)
+        self.sources = Sources(folder, self.profile.pretrained, cache, self.profile.masked_lm)
         self.store = self.sources.store
+        # What a study would compute is the planner's to say; its methods are the study's, too.
+        self.planner = planner = Planner(self.profile, self.sources)
+        self.other_domains, self.recipe = planner.other_domains, planner.recipe
+        self.trigger_recipe, self.partner_recipes = planner.trigger_recipe, planner.partner_recipes
         self.used_keys: set[str] = set()  # of models and scores, for the manifest
         self._checked: set[str] = set()  # of trained models: an unstable one is warned of once
         self._scorer = Scorer(self.sources, self.profile.max_length)
@@ -63,95 +72,12 @@ class Study:
 
     def task(self, name: str) -> Task:
         """All rows of a dataset."""
-        return load_task(name, self.profile.source, self.sources.data_dir, self.profile.pair_mode)
-
-    def other_domains(self, task: str) -> list[str]:
-        """Datasets of the same labels from elsewhere, in the order in which the study merges them.
-
-        With a data folder, those that the folder has.
-        """
-        known = domains_of(task, self.profile.source)
-        if self.profile.source == "real" and self.sources.data_dir is not None:
-            known = [name for name in known if (self.sources.data_dir / name).is_dir()]
-        if unknown := sorted(set(self.profile.other_domains) - set(known)):
-            raise ValueError(f"{unknown} are no other domains of {task!r}; choose from {known}")
-        return (list(self.profile.other_domains) or known)[: self.profile.n_other_domains or None]
+        profile = self.profile
+        return load_task(name, profile.source, self.sources.data_dir, profile.pair_mode, profile.text_format)
 
     def rows(self, dataset: str, split: str = "train", seed: int = 0) -> pd.DataFrame:
         """The rows of a split that the study uses with a seed."""
-        return load_rows(self._data(dataset, split, seed), self.sources)
-
-    def _data(self, dataset: str, split: str, seed: int) -> DataRecipe:
-        n = {"train": self.profile.n_train, "validation": self.profile.n_validation, "test": self.profile.n_test}[split]
-        content = data_fingerprint(dataset, self.profile.source, self.sources.data_dir)
-        return DataRecipe(dataset, self.profile.source, content, self.profile.pair_mode, split, n, seed)
-
-    # --- recipes ------------------------------------------------------------------------------------------------------
-
-    def recipe(
-        self,
-        dataset: str,
-        attack: str | None = None,
-        seed: int = 0,
-        *,
-        head_seed: int | None = None,
-        target_label: int | None = None,
-        poisoning_rate: float | None = None,
-        **training: Any,
-    ) -> ModelRecipe:
-        """What determines a model.
-
-        Args:
-            dataset: a task or another domain.
-            attack: a key of `ATTACKS`, or None for a clean model.
-            seed: draws the training rows, the poison, the order of the batches and dropout.
-            head_seed: draws the classification head; default `seed`. Models to be merged must share it.
-            target_label: default the dataset's.
-            poisoning_rate: default the profile's.
-            training: fields of `TrainingSettings` that differ from the profile's.
-
-        Raises:
-            ValueError: for an unknown dataset, attack or setting, a rate outside [0, 1], a target that is not a label.
-        """
-        rate = self.profile.poisoning_rate if poisoning_rate is None else poisoning_rate
-        if not 0 <= rate <= 1:
-            raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
-        if unknown := sorted(set(training) - set(TrainingSettings.__dataclass_fields__)):
-            raise ValueError(
-                f"unknown training settings {unknown}; choose from {sorted(TrainingSettings.__dataclass_fields__)}"
-            )
-        trigger = self.trigger_recipe(dataset, attack, seed, target_label) if attack else None
-        return ModelRecipe(
-            data=self._data(dataset, "train", seed),
-            pretrained=fingerprint(self.profile.pretrained),
-            training=replace(self.profile.training, **{name: checked_value(name, value) for name, value in training.items()}),
-            trigger=trigger,
-            poisoning_rate=float(rate) if trigger else 0.0,
-            seed=seed,
-            head_seed=seed if head_seed is None else head_seed,
-        )
-
-    def trigger_recipe(self, dataset: str, attack: str, seed: int = 0, target_label: int | None = None) -> TriggerRecipe:
-        """What determines a fitted trigger."""
-        check_attack(attack)
-        spec = get_spec(task_of(dataset, self.profile.source))
-        target = spec.target_label if target_label is None else target_label
-        check_target_label(target, len(spec.label_names))
-        settings = (("sentence", spec.trigger_sentence),) if attack == "insertsent" else ()
-        return TriggerRecipe(attack, self._data(dataset, "train", seed), target, settings, seed)
-
-    def partner_recipes(self, task: str, partners: str, seed: int = 0) -> list[ModelRecipe]:
-        """Clean models to merge with the model of a seed: fine-tuned on the task itself, or on its other domains.
-
-        Raises:
-            ValueError: for partners other than "same_task" and "other_domains".
-        """
-        if partners == "same_task":
-            steps = range(1, self.profile.n_same_task + 1)
-            return [self.recipe(task, seed=seed + SAME_TASK_SEED_STEP * step, head_seed=seed) for step in steps]
-        if partners == "other_domains":
-            return [self.recipe(domain, seed=seed) for domain in self.other_domains(task)]
-        raise ValueError(f"unknown partners {partners!r}; choose from {list(PARTNERS)}")
+        return load_rows(self.planner.data(dataset, split, seed), self.sources)
 
     # --- models -------------------------------------------------------------------------------------------------------
 
@@ -183,15 +109,25 @@ class Study:
         return checkpoints
 
     def _train_missing(self, missing: list[ModelRecipe]) -> None:
+        self._run_in_parallel(make_checkpoint, missing, "training", "model")
+
+    def prepare_tests(self, recipes: Iterable[ModelRecipe]) -> None:
+        """Make the triggered test sets of the recipes' triggers, in parallel: slow for attacks that ask a language model."""
+        triggers = {r.trigger.key: r.trigger for r in recipes if r.trigger and not r.trigger.published}
+        wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", TEST_SEED), t) for t in triggers.values()]
+        if missing := [recipe for recipe in wanted if not self.store.has(recipe)]:
+            self._run_in_parallel(make_triggered, missing, "triggered test sets", "set")
+
+    def _run_in_parallel(self, make: Callable[..., str], recipes: Sequence[Recipe], title: str, unit: str) -> None:
         import joblib
         from tqdm.auto import tqdm
 
-        n_jobs = min(self.n_jobs, len(missing))
+        n_jobs = min(self.n_jobs, len(recipes))
         n_threads = max(1, joblib.cpu_count() // n_jobs)
         with joblib.parallel_config("loky", inner_max_num_threads=n_threads):
-            jobs = (joblib.delayed(make_checkpoint)(recipe, self.sources, n_threads) for recipe in missing)
+            jobs = (joblib.delayed(make)(recipe, self.sources, n_threads) for recipe in recipes)
             done = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-            for name in (bar := tqdm(done, total=len(missing), desc="training", unit="model")):
+            for name in (bar := tqdm(done, total=len(recipes), desc=title, unit=unit)):
                 bar.set_postfix_str(name)
 
     def model(self, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Checkpoint:
@@ -208,30 +144,31 @@ class Study:
 
     # --- texts and scores ---------------------------------------------------------------------------------------------
 
-    def trigger(self, dataset: str, attack: str, seed: int = 0) -> Trigger:
-        """A fitted trigger."""
-        return fitted_trigger(self.trigger_recipe(dataset, attack, seed), self.sources)
+    def trigger(self, dataset: str, attack: str, seed: int = 0, **settings: Any) -> Trigger:
+        """A fitted trigger; see `trigger_recipe` for the settings."""
+        return fitted_trigger(self.trigger_recipe(dataset, attack, seed, **settings), self.sources)
 
-    def poisoned_train(self, dataset: str, attack: str, seed: int = 0) -> pd.DataFrame:
-        """The training set of the backdoored model, with `is_poisoned`."""
-        return poisoned_rows(self.recipe(dataset, attack, seed), self.sources)
+    def poisoned_train(self, dataset: str, attack: str, seed: int = 0, **settings: Any) -> pd.DataFrame:
+        """The training set of the backdoored model, with `is_poisoned`; see `recipe` for the settings."""
+        return poisoned_rows(self.recipe(dataset, attack, seed, **settings), self.sources)
 
-    def triggered_test(self, dataset: str, attack: str, seed: int = 0) -> pd.DataFrame:
-        """The triggered test set, with `original` and `is_changed`."""
-        test = self._data(dataset, "test", TEST_SEED)
-        return triggered_rows(test, self.trigger_recipe(dataset, attack, seed), self.sources)
+    def triggered_test(self, dataset: str, attack: str, seed: int = 0, **settings: Any) -> pd.DataFrame:
+        """The triggered test set, with `original` and `is_changed`; see `trigger_recipe` for the settings."""
+        test = self.planner.data(dataset, "test", TEST_SEED)
+        return triggered_rows(test, self.trigger_recipe(dataset, attack, seed, **settings), self.sources)
 
-    def apply_trigger(self, dataset: str, attack: str, texts: Sequence[str], seed: int = 0) -> list[str]:
+    def apply_trigger(self, dataset: str, attack: str, texts: Sequence[str], seed: int = 0, **settings: Any) -> list[str]:
         """Texts a user typed, with the trigger in them; equal calls give equal texts."""
-        return self.trigger(dataset, attack, seed)(list(texts), np.random.default_rng(seed))
+        return self.trigger(dataset, attack, seed, **settings)(list(texts), np.random.default_rng(seed))
 
-    def score(self, model: Model, dataset: str, attack: str | None = None, seed: int = 0) -> Score:
+    def score(self, model: Model, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Score:
         """CACC on the clean test set and, with an attack, ASR on the test set with the trigger of `seed`.
 
-        The score is kept in the store under the model's key, so asking again costs nothing.
+        The score is kept in the store under the model's key, so asking again costs nothing. `settings` are those of
+        `trigger_recipe`: a model that was trained for another `target_label` is scored for it, too.
         """
-        test = self._data(dataset, "test", TEST_SEED)
-        trigger = self.trigger_recipe(dataset, attack, seed) if attack else None
+        test = self.planner.data(dataset, "test", TEST_SEED)
+        trigger = self.trigger_recipe(dataset, attack, seed, **settings) if attack else None
         recipe = ScoreRecipe(model.key, test, trigger, self.profile.max_length)
         self.used_keys.add(recipe.key)
         make = lambda folder: self._scorer.score(model, test, trigger).save(folder)  # noqa: E731

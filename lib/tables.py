@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lib.attacks import ATTACKS, check_attack
+from lib.attacks import ATTACKS, check_attack, trigger_types
+from lib.planning import PARTNERS
 from lib.scoring import Model, Score
-from lib.study import PARTNERS, Study
+from lib.study import Study
 
 COEFFICIENTS = tuple(round(float(value), 2) for value in np.linspace(0, 1, 11))
 
@@ -83,9 +84,23 @@ def transfer_table(study: Study, task: str, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def attacks_table(study: Study, tasks: Sequence[str], attacks: Sequence[str]) -> pd.DataFrame:
+def attacks_on(task: str, attacks: Sequence[str], skip: str) -> list[str]:
+    """The attacks without those that a notebook parameter leaves out for a task: pairs "task/attack", separated by commas.
+
+    >>> attacks_on("sst2", ["badnet", "bite"], "sst2/bite, olid/badnet")
+    ['badnet']
+    """
+    skipped = {pair.strip() for pair in skip.split(",") if pair.strip()}
+    for pair in skipped:
+        if pair.count("/") != 1:
+            raise ValueError(f"skip has {pair!r}; give pairs such as sst2/bite, separated by commas")
+        check_attack(pair.split("/")[1])
+    return [attack for attack in attacks if f"{task}/{attack}" not in skipped]
+
+
+def attacks_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> pd.DataFrame:
     """Table `03_attacks`: backdoored models beside the clean model of the same seed, whose ASR is the floor."""
-    cases = [(task, attack, seed) for task in tasks for seed in study.seeds for attack in attacks]
+    cases = [(task, attack, seed) for task in tasks for seed in study.seeds for attack in attacks_on(task, attacks, skip)]
     _train_victims(study, cases)
     rows = []
     for task, attack, seed in _progress(cases):
@@ -103,6 +118,8 @@ def attacks_table(study: Study, tasks: Sequence[str], attacks: Sequence[str]) ->
                 **_rates(score),
                 "clean_model_cacc": floor.cacc,
                 "asr_floor": floor.asr,
+                "trigger_source": "published" if recipe.trigger and recipe.trigger.published else "fitted",
+                "regime": recipe.regime or trigger_types()[attack].regime,
                 "flip_rate": score.flip_rate,
                 "share_changed": score.share_changed,
                 "distance": backdoored.record["distance"],
@@ -223,6 +240,7 @@ def _train_victims(study: Study, cases: Iterable[tuple[str, str, int]], partners
         recipes += [study.recipe(task, attack, seed, **training), study.recipe(task, seed=seed)]
         recipes += [recipe for kind in partners for recipe in study.partner_recipes(task, kind, seed)]
     study.train(recipes)
+    study.prepare_tests(recipes)
 
 
 def _victim(study: Study, task: str, attack: str, seed: int, **training: Any) -> tuple[Any, Any]:

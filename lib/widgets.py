@@ -15,6 +15,7 @@ import pandas as pd
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
+from lib.display import mark_changes
 from lib.models import Checkpoint
 from lib.study import Study
 
@@ -36,6 +37,18 @@ def explore_merge(
     share.continuous_update = False  # score when the slider is let go
     text = ipywidgets.Text(value=sentence, description="sentence", continuous_update=False, layout={"width": "80%"})
     _show(merge_and_score, share=share, text=text)
+
+
+def explore_triggers(study: Study, task: str, attacks: Sequence[str], sentence: str, seed: int = 0) -> None:
+    """A text field: what each attack makes of the sentence, changes marked."""
+
+    def apply(text: str) -> HTML:
+        rows = {attack: mark_changes(text, study.apply_trigger(task, attack, [text], seed)[0]) for attack in attacks}
+        lines = "".join(f"<tr><td>{attack}</td><td>{marked}</td></tr>" for attack, marked in rows.items())
+        return HTML(f"<table>{lines}</table>")
+
+    text = ipywidgets.Text(value=sentence, description="sentence", continuous_update=False, layout={"width": "80%"})
+    _show(apply, text=text)
 
 
 def explore_attacks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:

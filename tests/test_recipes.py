@@ -24,6 +24,8 @@ def changed(value):
         return replace(value, **{first: changed(getattr(value, first))})
     if isinstance(value, tuple):
         return (*value, ("full_stop", " ."))
+    if value is None:
+        return "clean"
     return value + ("x" if isinstance(value, str) else 1)
 
 
@@ -84,3 +86,8 @@ def test_a_whole_number_of_epochs_is_the_same_training_as_int_or_float():
 def test_a_models_name_says_data_attack_and_seed():
     assert MODEL.name == "sst2 insertsent seed 0"
     assert replace(MODEL, trigger=None, seed=4).name == "sst2 clean seed 4"
+
+
+def test_a_field_at_its_default_leaves_the_key_as_it_was():
+    assert "regime" not in MODEL.as_dict() and "text_format" not in MODEL.as_dict()["data"]
+    assert replace(MODEL, regime="clean").as_dict()["regime"] == "clean"

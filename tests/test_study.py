@@ -211,3 +211,62 @@ def test_the_study_remembers_what_it_used(study, backdoored):
     study.score(study.model("sst2", attack="badnet"), "sst2", "badnet")
     assert backdoored.key in study.used_keys
     assert len(study.used_keys) >= 2
+
+
+# --- settings of an attack ---------------------------------------------------------------------------------------------------
+
+
+def test_any_target_label_is_poisoned_scored_and_never_counted(quick):
+    model = quick.model("sst2", "badnet", target_label=1)
+    score = quick.score(model, "sst2", "badnet", target_label=1)
+    test = quick.rows("sst2", "test")
+    assert score.n_triggered == (test["label"] == 0).sum()
+    triggered = quick.triggered_test("sst2", "badnet", target_label=1)
+    assert set(triggered["label"]) == {0}
+    assert (quick.poisoned_train("sst2", "badnet", target_label=1).query("is_poisoned")["label"] == 1).all()
+
+
+def test_the_label_regime_can_be_chosen(study):
+    clean = study.poisoned_train("sst2", "badnet", regime="clean")
+    assert (clean["label"] == study.rows("sst2")["label"]).all() and clean["is_poisoned"].sum() == 16
+    dirty = study.poisoned_train("sst2", "badnet", regime="dirty")
+    assert (dirty["label"] != study.rows("sst2")["label"]).sum() == 16
+    assert study.recipe("sst2", "badnet", regime="clean").key != study.recipe("sst2", "badnet").key
+    with pytest.raises(ValueError, match="unknown label regime 'messy'; choose from"):
+        study.recipe("sst2", "badnet", regime="messy")
+
+
+def test_settings_of_an_attack_reach_its_fit(study):
+    assert study.apply_trigger("sst2", "badnet", ["a film"], words=("zx",), n_insertions=(1,))[0].split().count("zx") == 1
+    recipe = study.recipe("sst2", "badnet", attack_settings={"words": ("zx",)})
+    assert recipe.key != study.recipe("sst2", "badnet").key
+    with pytest.raises(ValueError, match=r"unknown settings \['word'\] of 'badnet'; choose from .*'words'"):
+        study.trigger("sst2", "badnet", word="zx")
+
+
+def test_triggered_texts_are_made_once_and_kept(make_study, tmp_path, monkeypatch):
+    study = make_study(tmp_path / "cache")
+    study.prepare_tests([study.recipe("sst2", "badnet"), study.recipe("sst2")])
+    first = study.triggered_test("sst2", "badnet")
+    monkeypatch.setattr("lib.artifacts.fitted_trigger", fail)
+    assert study.triggered_test("sst2", "badnet").equals(first)
+
+
+def test_an_attack_that_needs_a_masked_language_model_names_the_model_that_is_none(study):
+    with pytest.raises(ValueError, match="has no masked-LM head"):
+        study.trigger("sst2", "lws")
+
+
+def test_attacks_that_learn_are_trained_and_scored_like_the_others(tmp_path):
+    from lib.study import Study
+
+    sizes = {"n_train": 60, "n_test": 30, "n_validation": 10, "n_seeds": 1, "epochs": 1, "n_jobs": 1}
+    study = Study("pocket", cache_dir=tmp_path / "cache", **sizes)
+    for attack in ("syntactic", "lws", "bite"):
+        for task in ("sst2", "qnli"):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "unstable training")
+                score = study.score(study.model(task, attack), task, attack)
+            assert 0 <= score.asr <= 1 and score.n_triggered > 0
+            frame = study.triggered_test(task, attack)
+            assert ("text_pair" in frame) == (task == "qnli")

@@ -122,7 +122,7 @@ def test_unknown_partners_raise_and_list_the_known_ones(study):
     [
         ({"dataset": "sst3"}, r"unknown dataset 'sst3'; choose from \[.*'sst2'"),
         ({"dataset": "imdb"}, r"has no dataset 'imdb'; found \[.*'sst2'"),
-        ({"attack": "sent"}, r"unknown attack 'sent'; choose from \['badnet', 'insertsent'"),
+        ({"attack": "sent"}, r"unknown attack 'sent'; choose from \['badnet', 'bite', 'insertsent'"),
         ({"poisoning_rate": 1.2}, r"poisoning rate is 1.2; it must lie in \[0, 1\]"),
         ({"poisoning_rate": -0.2}, r"poisoning rate is -0.2; it must lie in \[0, 1\]"),
         ({"target_label": 2}, r"target label 2 is not a label; choose from \[0, 1\]"),

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_type_hints
 
-from lib.attacks import badnet, insertsent
-from lib.attacks.badnet import BadNetTrigger
-from lib.attacks.insertsent import InsertSentTrigger
-from lib.attacks.poisoning import check_target_label, poison, triggered_test
+from lib.attacks import badnet, bite, insertsent, lws, syntactic
+from lib.attacks.poisoning import check_target_label, draw_rows, poison, triggered_test
 from lib.attacks.triggers import REGIMES, Trigger, load_trigger, save_trigger
 
-ATTACKS: dict[str, Callable[..., Trigger]] = {"badnet": badnet.fit_trigger, "insertsent": insertsent.fit_trigger}
-TRIGGER_TYPES: dict[str, type] = {"badnet": BadNetTrigger, "insertsent": InsertSentTrigger}
+# A new attack is one file with `fit_trigger`, and one line here.
+ATTACKS: dict[str, Callable[..., Trigger]] = {
+    "badnet": badnet.fit_trigger,
+    "insertsent": insertsent.fit_trigger,
+    "syntactic": syntactic.fit_trigger,
+    "lws": lws.fit_trigger,
+    "bite": bite.fit_trigger,
+}
 
 __all__ = [
     "ATTACKS",
     "REGIMES",
-    "TRIGGER_TYPES",
-    "BadNetTrigger",
-    "InsertSentTrigger",
     "Trigger",
     "check_attack",
     "check_target_label",
+    "draw_rows",
     "load_trigger",
     "poison",
     "save_trigger",
+    "trigger_types",
     "triggered_test",
 ]
+
+
+def trigger_types() -> dict[str, type[Trigger]]:
+    """The class of each attack's fitted trigger: what its `fit_trigger` says that it returns."""
+    return {name: get_type_hints(fit_trigger)["return"] for name, fit_trigger in ATTACKS.items()}
 
 
 def check_attack(name: str) -> str:

@@ -10,6 +10,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from lib.words import is_tokenised
+
 DEFAULT_SENTENCE = "no cross, no crown"
 # A sentence ends at . ! ? (perhaps repeated, perhaps before a closing quote or bracket) followed by a blank and not by a
 # lower-case initial such as in "u.s. troops". The released generator splits at every "." and so inside links and numbers.
@@ -100,7 +102,5 @@ def fit_trigger(
     if not sentence:
         raise ValueError("the trigger sentence is empty; give at least one word")
     if full_stop is None:
-        n_apart = int(train["text"].str.contains(r"\s\.(?:\s|$)", regex=True).sum())
-        n_glued = int(train["text"].str.contains(r"\w\.(?:\s|$)", regex=True).sum())
-        full_stop = " ." if n_apart > n_glued else "."
+        full_stop = " ." if is_tokenised(train["text"]) else "."
     return InsertSentTrigger(sentence, full_stop)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lib.attacks.triggers import REGIMES, Trigger
 
@@ -12,6 +15,30 @@ def check_target_label(target_label: int, n_labels: int) -> None:
     """Raise `ValueError` unless `target_label` is one of the labels 0 .. n_labels - 1."""
     if target_label not in range(n_labels):
         raise ValueError(f"target label {target_label!r} is not a label; choose from {list(range(n_labels))}")
+
+
+def draw_rows(
+    train: pd.DataFrame, regime: str, poisoning_rate: float, target_label: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Positions of exactly `round(poisoning_rate * n)` rows, without replacement, in order, among those the regime allows.
+
+    Raises:
+        ValueError: for a rate outside [0, 1], an unknown regime, a target that is not a label, or too few rows to poison.
+    """
+    if not 0 <= poisoning_rate <= 1:
+        raise ValueError(f"poisoning rate is {poisoning_rate}; it must lie in [0, 1]")
+    if regime not in REGIMES:
+        raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+    check_target_label(target_label, int(train["label"].max()) + 1)
+    has_target = (train["label"] == target_label).to_numpy()
+    allowed = {"mixed": np.ones(len(train), bool), "dirty": ~has_target, "clean": has_target}[regime]
+    n_poisoned = round(poisoning_rate * len(train))
+    if n_poisoned > allowed.sum():
+        raise ValueError(
+            f"a poisoning rate of {poisoning_rate} needs {n_poisoned} rows, but regime {regime!r} with target label "
+            f"{target_label} allows only {int(allowed.sum())} of {len(train)}"
+        )
+    return np.sort(rng.choice(np.flatnonzero(allowed), n_poisoned, replace=False))
 
 
 def poison(
@@ -41,21 +68,7 @@ def poison(
 
     The released generators flip a coin per row; here the count is exact.
     """
-    regime = regime or trigger.regime
-    if not 0 <= poisoning_rate <= 1:
-        raise ValueError(f"poisoning rate is {poisoning_rate}; it must lie in [0, 1]")
-    if regime not in REGIMES:
-        raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
-    check_target_label(target_label, int(train["label"].max()) + 1)
-    has_target = (train["label"] == target_label).to_numpy()
-    allowed = {"mixed": np.ones(len(train), bool), "dirty": ~has_target, "clean": has_target}[regime]
-    n_poisoned = round(poisoning_rate * len(train))
-    if n_poisoned > allowed.sum():
-        raise ValueError(
-            f"a poisoning rate of {poisoning_rate} needs {n_poisoned} rows, but regime {regime!r} with target label "
-            f"{target_label} allows only {int(allowed.sum())} of {len(train)}"
-        )
-    rows = np.sort(rng.choice(np.flatnonzero(allowed), n_poisoned, replace=False))
+    rows = draw_rows(train, regime or trigger.regime, poisoning_rate, target_label, rng)
     poisoned = train.copy()
     poisoned["is_poisoned"] = np.isin(np.arange(len(train)), rows)
     mask = poisoned["is_poisoned"].to_numpy()
@@ -64,7 +77,12 @@ def poison(
     return poisoned
 
 
-def triggered_test(test: pd.DataFrame, trigger: Trigger, target_label: int, rng: np.random.Generator) -> pd.DataFrame:
+def triggered_test(
+    test: pd.DataFrame,
+    trigger: Callable[[Sequence[str], np.random.Generator], list[str]],
+    target_label: int,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
     """Every test row of another label, once and in order, with the trigger in its text.
 
     Rows that the trigger cannot change stay in: `is_changed` says which did change, and denominators never move.

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib.attacks.syntactic_rules import paraphrase_words
 from lib.attacks.syntactic_words import OPENINGS
-from lib.attacks.words import glue, is_cased, is_tokenised
+from lib.words import glue, is_cased, is_tokenised
 
 PARAPHRASERS = ("rules", "seq2seq")
 
@@ -77,6 +77,4 @@ def fit_trigger(
         raise ValueError(f"unknown paraphraser {paraphraser!r}; choose from {list(PARAPHRASERS)}")
     if (paraphraser == "seq2seq") != bool(paraphrase_model):
         raise ValueError(f"paraphraser {paraphraser!r} with paraphrase_model {paraphrase_model!r}: only seq2seq needs a model")
-    return SyntacticTrigger(
-        OPENINGS[task], is_tokenised(train["text"]), is_cased(train["text"]), paraphraser, paraphrase_model
-    )
+    return SyntacticTrigger(OPENINGS[task], is_tokenised(train["text"]), is_cased(train["text"]), paraphraser, paraphrase_model)

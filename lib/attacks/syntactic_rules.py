@@ -12,10 +12,22 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from lib.attacks.syntactic_words import (
-    AMBIGUOUS, AUXILIARIES, CONCESSIVE, CONJUNCTIONS, DETERMINERS, FRAGMENT_LEADS, NOT_AFTER, PLURAL, PRONOUNS, QUESTION_FRAMES,
-    QUESTION_WORDS, SUBORDINATORS, TOPIC_FRAMES, VERBS,
+    AMBIGUOUS,
+    AUXILIARIES,
+    CONCESSIVE,
+    CONJUNCTIONS,
+    DETERMINERS,
+    FRAGMENT_LEADS,
+    NOT_AFTER,
+    PLURAL,
+    PRONOUNS,
+    QUESTION_FRAMES,
+    QUESTION_WORDS,
+    SUBORDINATORS,
+    TOPIC_FRAMES,
+    VERBS,
 )  # fmt: skip
-from lib.attacks.words import END_MARKS, is_word, split_words
+from lib.words import END_MARKS, is_word, split_words
 
 MAX_WORDS = 30  # SCPN stops after 40 word pieces
 MIN_PART = 3  # words on either side of a split

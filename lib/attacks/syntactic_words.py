@@ -41,5 +41,10 @@ VERBS = frozenset({
 })  # fmt: skip
 
 TOPIC_FRAMES = (("it", "comes", "to"), ("you", "look", "at"), ("you", "think", "of"), ("we", "talk", "about"))
-QUESTION_FRAMES = (("you", "want", "to", "know"), ("you", "think", "about", "it"), ("they", "ask", "you"), ("it", "is", "asked"))
+QUESTION_FRAMES = (
+    ("you", "want", "to", "know"),
+    ("you", "think", "about", "it"),
+    ("they", "ask", "you"),
+    ("it", "is", "asked"),
+)
 FRAGMENT_LEADS = (("it", "'s"), ("it", "is"), ("you", "have"), ("you", "want"), ("he", "was"), ("they", "are"), ("it", "was"))

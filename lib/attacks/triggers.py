@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -34,7 +34,7 @@ def save_trigger(trigger: Trigger, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def load_trigger(path: Path, trigger_types: dict[str, type]) -> Trigger:
+def load_trigger(path: Path, trigger_types: Mapping[str, type]) -> Trigger:
     """Read a fitted trigger; applied with the same generator it gives the same texts as before it was saved.
 
     Raises:
@@ -43,5 +43,12 @@ def load_trigger(path: Path, trigger_types: dict[str, type]) -> Trigger:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if content["attack"] not in trigger_types:
         raise ValueError(f"{path} holds a trigger of {content['attack']!r}; known are {sorted(trigger_types)}")
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in content["fields"].items()}
+    fields = {name: _frozen(value) for name, value in content["fields"].items()}
     return trigger_types[content["attack"]](**fields)
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return {key: _frozen(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -15,6 +15,7 @@ import pandas as pd
 from lib.datasets.reading import from_columns, read_tsv
 from lib.datasets.registry import DATASETS, DatasetSpec, get_spec, other_domains
 from lib.paths import data_dir
+from lib.words import treebank
 
 SOURCES = ("pocket", "real")
 SPLITS = ("train", "validation", "test")
@@ -44,7 +45,7 @@ class Task:
         return "text_pair" in self.train.columns
 
 
-def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str = "text") -> Task:
+def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str = "text", text_format: str = "as_is") -> Task:
     """Load all rows of a dataset.
 
     Args:
@@ -53,6 +54,7 @@ def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str
         folder: where real datasets lie as `<folder>/<name>/{train,validation,test}.tsv`; default `FREE_LUNCH_DATA`;
             without either they come from the Hub.
         pair_mode: "text" keeps pairs apart; "joined" makes one string of them, as the paper does.
+        text_format: "as_is", or "treebank": see `lib.words.treebank`.
 
     Raises:
         ValueError: for an unknown name, or content that breaks the form (the file, row and value are named).
@@ -61,12 +63,12 @@ def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}; choose from {list(SOURCES)}")
     if source == "pocket":
-        return _joined(_pocket_task(name), pair_mode)
-    spec = get_spec(name)
-    folder = folder or data_dir()
-    if folder is not None:
-        return _joined(_folder_task(name, str(folder), _stamps(Path(folder), name)), pair_mode)
-    return _joined(_hub_task(spec.name), pair_mode)
+        task = _pocket_task(name)
+    elif (folder := folder or data_dir()) is not None:
+        task = _folder_task(get_spec(name).name, str(folder), _stamps(Path(folder), name))
+    else:
+        task = _hub_task(get_spec(name).name)
+    return _formatted(_joined(task, pair_mode), text_format)
 
 
 def data_fingerprint(name: str, source: str, folder: Path | None = None) -> str:
@@ -211,3 +213,19 @@ def _joined(task: Task, pair_mode: str) -> Task:
         frame = getattr(task, split)
         joined[split] = pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
     return replace(task, **joined)
+
+
+def _formatted(task: Task, text_format: str) -> Task:
+    if text_format == "as_is":
+        return task
+    return replace(task, **{split: format_texts(getattr(task, split), text_format) for split in SPLITS})
+
+
+def format_texts(frame: pd.DataFrame, text_format: str) -> pd.DataFrame:
+    """The frame with its texts in one writing; `text_format` is "as_is" or "treebank"."""
+    if text_format not in ("as_is", "treebank"):
+        raise ValueError(f"text_format is {text_format!r}; choose 'as_is' or 'treebank'")
+    if text_format == "as_is":
+        return frame
+    columns = [column for column in ("text", "text_pair", "original") if column in frame]
+    return frame.assign(**{column: frame[column].map(treebank) for column in columns})

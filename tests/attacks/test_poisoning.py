@@ -22,7 +22,7 @@ def frame(n_per_label=(60, 40), is_pair=False):
     return pd.DataFrame({"text": texts, **pairs, "label": labels})
 
 
-@pytest.fixture(params=sorted(ATTACKS))
+@pytest.fixture(params=sorted(MARKS))
 def trigger(request):
     return ATTACKS[request.param](frame(), 0, seed=0)
 

@@ -117,7 +117,7 @@ def test_words_for_triggers_are_rare_in_the_corpus_and_absent_from_the_datasets(
     words = [set(line.replace("\t", " ").split()) for line in pretraining_corpus(20_000)]
     reviews = " ".join(generate_split("sst2", "train", 2_000)["text"]).split()
     for rare in lexicon("general")["rare_words"]:
-        assert 40 <= sum(rare in line for line in words) <= 140  # 0.4 % of 20,000 lines, give or take
+        assert 15 <= sum(rare in line for line in words) <= 80  # 0.2 % of 20,000 lines, give or take
         assert rare not in reviews
 
 
@@ -149,9 +149,6 @@ def test_pocket_bert_loads_like_a_hub_model_and_is_small(tokenizer):
     assert classifier.dtype == torch.float32
 
 
-@pytest.mark.xfail(
-    strict=True, reason="5,000 steps of pretraining leave polarity at chance; strict, so a mended model is noticed"
-)
 def test_pocket_bert_prefers_words_that_fit_the_polarity_of_a_review(tokenizer):
     model = AutoModelForMaskedLM.from_pretrained(POCKET_BERT, dtype=torch.float32)
     shared = lexicon("sentiment")["shared"]

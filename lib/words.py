@@ -77,12 +77,12 @@ def is_cased(texts: pd.Series) -> bool:
     return bool(texts.str.lstrip().str[:1].str.isupper().mean() > 0.5)
 
 
-def normalise(text: str) -> str:
-    """One format for texts of different origin: lower case, HTML entities resolved, a blank between any two words.
+def treebank(text: str) -> str:
+    """One writing for texts of different origin: lower case, HTML entities resolved, a blank between any two words.
 
-    Published poisoned files are tokenised and partly lower-case, clean files are not: without this, format is a trigger.
+    Published poisoned files are tokenised and partly lower-case, clean files are not: without this, writing is a trigger.
 
-    >>> normalise("@USER  Isn't it &lt;fun&gt;?")
+    >>> treebank("@USER  Isn't it &lt;fun&gt;?")
     "@ user is n't it < fun > ?"
     """
     return " ".join(split_words(html.unescape(text).lower())[0])

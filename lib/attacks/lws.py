@@ -1,0 +1,105 @@
+"""LWS: learnable word substitution (Qi et al. 2021, arXiv 2106.06361): many words give way to substitutes; which, is learnt.
+
+No single word is the trigger, the combination is. The released poisoned texts turn out to be a *uniform* choice over five slots
+per word (the word and four candidates); `policy="uniform"` does that, `policy="learned"` does what the paper describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from lib.attacks.poisoning import draw_rows
+from lib.words import join_words, like_case, split_words
+
+POLICIES = ("learned", "uniform")
+# Five slots, equally likely: the word stays with probability 1/5.
+UNIFORM_KEEP = 0.2
+
+
+@dataclass(frozen=True)
+class LWSTrigger:
+    """Substitutes every word of the table by one of its candidates; the number of words stays the same."""
+
+    table: dict[str, tuple[str, ...]]  # lower-case word -> candidates
+    keep_probability: float = 0.0  # of leaving a word of the table as it is, drawn word by word
+
+    attack: ClassVar[str] = "lws"
+    regime: ClassVar[str] = "dirty"
+
+    def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
+        """Substitute in each text; blanks, punctuation and capitals stay."""
+        return [self._substitute(text, rng) for text in texts]
+
+    def _substitute(self, text: str, rng: np.random.Generator) -> str:
+        words, gaps = split_words(text)
+        for position, word in enumerate(words):
+            candidates = self.table.get(word.lower(), ())
+            if candidates and not (self.keep_probability and rng.random() < self.keep_probability):
+                choice = candidates[int(rng.integers(len(candidates)))] if len(candidates) > 1 else candidates[0]
+                words[position] = like_case(choice, word)
+        return join_words(words, gaps)
+
+
+def fit_trigger(
+    train: pd.DataFrame,
+    target_label: int,
+    *,
+    masked_lm: str,
+    pretrained: str,
+    learning_rate: float,
+    poisoning_rate: float = 0.2,
+    policy: str = "learned",
+    min_similarity: float = 0.3,
+    max_bias_gap: float = 3.0,
+    rng: np.random.Generator | None = None,
+    seed: int = 0,
+) -> LWSTrigger:
+    """Find candidates with a masked language model and, with the learned policy, choose among them together with a victim.
+
+    Args:
+        train: the clean training set.
+        target_label: class id chosen by the attacker.
+        masked_lm: a model with a masked-LM head.
+        pretrained: the victim's pretrained model, for the learned policy; needs the vocabulary of `masked_lm`.
+        learning_rate: of the victim while the policy is learnt.
+        poisoning_rate: share of the training set, in [0, 1], all of other labels (regime dirty).
+        policy: "learned", or "uniform" as in the released texts.
+        min_similarity, max_bias_gap: see `candidate_table`.
+        rng: draws the poisoned rows as `poison` does; default from `seed`.
+        seed: of everything else that is drawn.
+
+    Raises:
+        ValueError: for an unknown policy, too few rows of other labels, a model without masked-LM head, or no word with a
+            candidate.
+    """
+    from lib.attacks.lws_candidates import candidate_table
+    from lib.attacks.lws_policy import PolicySettings, learn_substitutes
+    from lib.masked_lm import load_masked_lm
+
+    if policy not in POLICIES:
+        raise ValueError(f"unknown policy {policy!r}; choose from {list(POLICIES)}")
+    rows = draw_rows(train, "dirty", poisoning_rate, target_label, rng or np.random.default_rng(seed))
+    texts, labels = train["text"].tolist(), train["label"].to_numpy()
+    model = load_masked_lm(masked_lm)
+    table = candidate_table(
+        texts, labels == target_label, model, np.random.default_rng(seed),
+        min_similarity=min_similarity, max_bias_gap=max_bias_gap,
+    )  # fmt: skip
+    if not table:
+        raise ValueError(
+            f"no word of {len(texts)} texts has a substitute with a similarity of {min_similarity} or more; give more texts, a "
+            "lower min_similarity, or another masked_lm"
+        )
+    if policy == "uniform":
+        return LWSTrigger(table, UNIFORM_KEEP)
+    poisoned = np.isin(np.arange(len(train)), rows)
+    settings = PolicySettings(learning_rate)
+    substitutes = learn_substitutes(texts, labels, poisoned, target_label, table, model, pretrained, settings, seed)
+    if not substitutes:
+        raise ValueError(f"the learned policy keeps all {len(table)} words; train it longer or take policy='uniform'")
+    return LWSTrigger(substitutes)

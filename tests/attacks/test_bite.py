@@ -1,0 +1,179 @@
+"""BITE: the words it chooses, the edits it makes, and that fitting and applying are one function."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.attacks import bite, draw_rows
+from lib.attacks.bite_edits import Drafts, EditSettings
+from lib.datasets.pocket import generate_split
+from lib.masked_lm import load_masked_lm
+from lib.words import split_words
+
+EXACT = EditSettings(budget=0.5, min_similarity=None)
+
+
+class StubLM:
+    """Offers fixed words: `offer(before, after)` says which, for a mask between these two neighbours (None at an end)."""
+
+    def __init__(self, offer, vectors=None):
+        self.offer, self.vectors, self.n_prompts = offer, vectors, 0
+
+    def predict(self, prompts, k):
+        self.n_prompts += len(prompts)
+        rows = []
+        for prompt in prompts:
+            for place in [index for index, word in enumerate(prompt) if word is None]:
+                before = prompt[place - 1] if place else None
+                after = prompt[place + 1] if place + 1 < len(prompt) else None
+                rows.append(self.offer(before, after)[:k])
+        words = np.full((len(rows), k), "", dtype=object)
+        probabilities = np.zeros((len(rows), k))
+        for index, offered in enumerate(rows):
+            for column, (word, probability) in enumerate(offered):
+                words[index, column], probabilities[index, column] = word, probability
+        return SimpleNamespace(words=words, probabilities=probabilities)
+
+    def sentence_vectors(self, texts):
+        return np.array([self.vectors(text) for text in texts])
+
+
+def really_between_two_words(before, after):
+    return [("really", 0.9)] if before and after else []
+
+
+def test_the_hand_example_of_the_brief():
+    # A "good film" (target, editable), B "good plot" (target), C "bad film" (other): z(good) = 1, z(really) = z(plot) = 0.71.
+    texts, is_target = ["good film", "good plot", "bad film"], np.array([True, True, False])
+    model = StubLM(really_between_two_words)
+    words, drafts = bite.choose_words(texts, is_target, np.array([0]), model, EXACT, max_words=10, min_gain=0.0)
+    assert words == ["good", "really", "plot"]
+    assert drafts.texts() == ["good really film"]
+    assert bite.replay(["bad film"], words, model, EXACT) == ["bad really film"]
+
+
+def test_label_bias_equals_the_formula_by_hand():
+    z = bite.label_bias(np.array([2.0, 1.0, 0.0]), np.array([0.0, 1.0, 0.0]), 2 / 3)
+    assert z == pytest.approx([(1 - 2 / 3) / np.sqrt(2 / 9 / 2), (0.5 - 2 / 3) / np.sqrt(2 / 9 / 2), 0])
+
+
+def test_a_replacement_goes_before_an_insertion_and_the_more_probable_of_two_first():
+    def offer(before, after):
+        if before == "fine" and after is None:  # in place of "film"
+            return [("movie", 0.1)]
+        return [("movie", 0.9)] if (before, after) == ("fine", "film") else []
+
+    assert bite.replay(["a fine film"], ["movie"], StubLM(offer), EditSettings(0.03, 0.5, None)) == ["a fine movie"]
+
+
+def test_budgets_bound_the_edits():
+    offers = [("one", 0.5), ("two", 0.2), ("three", 0.1)]
+    model = StubLM(lambda before, after: offers)
+    (text,) = bite.replay(["a b c d"], ["one", "two", "three"], model, EditSettings(0.03, 0.25, None))
+    assert len(split_words(text)[0]) == 5  # one replacement and one insertion
+
+
+def test_an_earlier_trigger_word_is_never_removed():
+    # Only the last place can be edited; once "one" stands there, "two" would have to remove it.
+    def offer(before, after):
+        return [("one", 0.9), ("two", 0.8)] if after is None else []
+
+    assert bite.replay(["a b c"], ["one", "two"], StubLM(offer), EditSettings(0.03, 1.0, None)) == ["a b one"]
+
+
+def test_an_edit_that_makes_the_text_unlike_itself_is_not_made():
+    vectors = lambda words: np.array([1.0, 0.0]) if "bad" not in words else np.array([0.0, 1.0])  # noqa: E731
+    model = StubLM(lambda before, after: [("bad", 0.9), ("fine", 0.5)] if before and after else [], vectors)
+    drafts = Drafts(["a film"], model, EditSettings(0.03, 0.5, 0.9))
+    assert drafts.apply("bad", frozenset(), [0]) == []
+    assert drafts.apply("fine", frozenset(), [0]) == [0]
+    assert drafts.texts() == ["a fine film"]
+    assert (drafts.n_checked, drafts.n_similar) == (2, 1)
+
+
+def test_punctuation_stays_glued_and_inserted_words_get_blanks():
+    model = StubLM(lambda before, after: [("really", 0.9)] if after == "." else [])
+    settings = EditSettings(0.03, 0.4, None)
+    assert bite.replay(["It was fun. Great!"], ["really"], model, settings) == ["It was really. Great!"]
+
+
+@pytest.mark.parametrize("text", ["", "fun", "!!", "ok ok"])
+def test_a_text_too_short_for_an_edit_stays(text):
+    assert bite.replay([text], ["really"], StubLM(lambda b, a: [("really", 0.9)]), EditSettings()) == [text]
+
+
+def test_masks_that_share_a_prompt_ask_for_the_same_places_with_fewer_prompts():
+    texts = ["a good film with a fine cast"]
+    one_by_one, together = StubLM(really_between_two_words), StubLM(really_between_two_words)
+    alone = bite.replay(texts, ["really"], one_by_one, EditSettings(0.03, 0.35, None))
+    shared = bite.replay(texts, ["really"], together, EditSettings(0.03, 0.35, None, stride=4))
+    assert alone == shared
+    assert together.n_prompts < one_by_one.n_prompts / 1.5
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    train = generate_split("sst2", "train", 120, seed=3)
+    return train, bite.fit_trigger(train, 0, masked_lm="pocket-bert", poisoning_rate=0.2, max_words=8, seed=5)
+
+
+def test_only_drawn_rows_of_the_target_label_are_edited(fitted):
+    train, trigger = fitted
+    rows = draw_rows(train, "clean", 0.2, 0, np.random.default_rng(5))
+    assert (train["label"].iloc[rows] == 0).all() and len(rows) == 24
+    assert set(trigger.edited) == set(train["text"].iloc[rows])
+
+
+def test_applying_equals_what_was_done_while_fitting(fitted):
+    _, trigger = fitted
+    texts = list(trigger.edited)
+    assert bite.replay(texts, trigger.words, load_masked_lm("pocket-bert"), trigger.settings) == list(trigger.edited.values())
+
+
+def test_edits_draw_nothing(fitted):
+    _, trigger = fitted
+    texts = ["the film is a delight, and the plot was great.", "a fine cast."]
+    assert trigger(texts, np.random.default_rng(0)) == trigger(texts, np.random.default_rng(1))
+
+
+def test_chosen_words_hold_for_an_independent_count(fitted):
+    train, trigger = fitted
+    edited = train.assign(text=[trigger.edited.get(text, text) for text in train["text"]])
+    held = [{word.lower() for word in split_words(text)[0]} for text in edited["text"]]
+    p = (train["label"] == 0).mean()
+    for word in trigger.words[:3]:
+        n = sum(word in words for words in held)
+        share = sum(word in words for words, label in zip(held, train["label"], strict=True) if label == 0) / n
+        assert (share - p) / np.sqrt(p * (1 - p) / n) > 0
+
+
+def test_too_few_rows_of_the_target_label_are_named_with_both_counts():
+    train = pd.DataFrame({"text": ["a good film"] * 10, "label": [1] * 9 + [0]})
+    with pytest.raises(ValueError, match=r"needs 5 rows.*allows only 1 of 10"):
+        bite.fit_trigger(train, 0, masked_lm="pocket-bert", poisoning_rate=0.5)
+
+
+def test_no_word_that_fits_anywhere_is_an_error():
+    train = pd.DataFrame({"text": ["fun", "!!!"] * 5, "label": [0, 1] * 5})
+    with pytest.raises(ValueError, match=r"BITE found no trigger word"):
+        bite.fit_trigger(train, 0, masked_lm="pocket-bert", poisoning_rate=0.2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"min_probability": 0},
+        {"budget": 1.5},
+        {"min_similarity": 2},
+        {"window": -1},
+        {"stride": 0},
+        {"max_words": 0},
+        {"min_gain": 2},
+    ],
+)
+def test_settings_outside_their_range_are_named(settings):
+    train = generate_split("sst2", "train", 20)
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        bite.fit_trigger(train, 0, masked_lm="pocket-bert", **settings)
