@@ -4,11 +4,13 @@ A map of the package, in the order in which a reader meets it:
 
 - `profiles`, `paths`: what is run at which size, and where things lie.
 - `datasets`: the four tasks and their other domains, real and synthetic (`datasets.pocket`).
-- `attacks`: triggers, poisoned training sets, triggered test sets.
+- `words`, `masked_lm`: texts as words, and a language model asked for words.
+- `attacks`: triggers, poisoned training sets, triggered test sets; `stealth`: how visible they are.
 - `models`, `training`, `prediction`: pretrained models, fine-tuning, logits.
 - `merging`: merge methods on tensors, and the checks before any merge.
 - `metrics`: CACC, ASR, floors and intervals.
-- `recipes`, `store`, `study`: what determines an artifact, where it is kept, and the one object that notebooks talk to.
-- `tables`, `outputs`, `plots`, `widgets`, `checks`: tidy tables, files, figures, sliders and exercise answers.
+- `recipes`, `store`, `planning`, `study`: what determines an artifact, where it is kept, and the one object that notebooks
+  talk to.
+- `choices`, `tables`, `outputs`, `plots`, `widgets`, `checks`: tidy tables, files, figures, sliders and exercise answers.
 - `run_notebooks`, `pretrain_pocket`: the commands.
 """

@@ -90,7 +90,9 @@ def published_attack(recipe: TriggerRecipe, sources: Sources) -> PublishedAttack
     if published.fingerprint != recipe.published:
         raise ValueError(f"the published files of {recipe.attack!r} changed while the study was running; start it again")
     train, triggered = (format_texts(frame, recipe.data.text_format) for frame in (published.train, published.triggered))
-    changed = (triggered["text"] != triggered["original"]).where(triggered["original"].notna())
+    # Published files are tokenised in other ways than their originals: another writing is no change.
+    same = format_texts(triggered.dropna(subset=["original"]), "treebank").eval("text == original")
+    changed = (~same).reindex(triggered.index)
     return replace(published, train=train, triggered=triggered.assign(is_changed=changed.astype(float)))
 
 

@@ -66,10 +66,6 @@ class Planner:
         rate = self.profile.poisoning_rate if poisoning_rate is None else poisoning_rate
         if not 0 <= rate <= 1:
             raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
-        if unknown := sorted(set(training) - set(TrainingSettings.__dataclass_fields__)):
-            raise ValueError(
-                f"unknown training settings {unknown}; choose from {sorted(TrainingSettings.__dataclass_fields__)}"
-            )
         if regime is not None and regime not in REGIMES:
             raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
         trigger = self.trigger_recipe(dataset, attack, seed, target_label, **(attack_settings or {})) if attack else None
@@ -80,13 +76,19 @@ class Planner:
         return ModelRecipe(
             data=self.data(dataset, "train", seed),
             pretrained=fingerprint(self.profile.pretrained),
-            training=replace(self.profile.training, **{name: checked_value(name, value) for name, value in training.items()}),
+            training=self._training(training),
             trigger=trigger,
             poisoning_rate=float(rate) if trigger else 0.0,
             seed=seed,
             head_seed=seed if head_seed is None else head_seed,
             regime=regime if trigger else None,
         )
+
+    def _training(self, settings: Mapping[str, Any]) -> TrainingSettings:
+        allowed = set(TrainingSettings.__dataclass_fields__)
+        if unknown := sorted(set(settings) - allowed):
+            raise ValueError(f"unknown training settings {unknown}; choose from {sorted(allowed)}")
+        return replace(self.profile.training, **{name: checked_value(name, value) for name, value in settings.items()})
 
     def trigger_recipe(
         self, dataset: str, attack: str, seed: int = 0, target_label: int | None = None, **settings: Any

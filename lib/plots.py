@@ -92,7 +92,7 @@ def plot_stealth(table: pd.DataFrame) -> Figure:
             axis.set_xscale("log")
             axis.axvline(1, **FLOOR_STYLE)
         else:
-            axis.set_xlim(0, None)
+            axis.set_xlim(0, 1.05 * max(1.0, table[measure].max()))
         if axis is not axes[0][0]:
             axis.set_yticklabels([])
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, title=None)
@@ -178,7 +178,11 @@ def plot_transfer(table: pd.DataFrame) -> Figure:
 def _rates_by_step(table: pd.DataFrame, step: str, label: str, title: str, points: bool = False) -> Figure:
     """ASR and CACC with intervals against a step, one panel per kind of partners and attack, the floor dotted."""
     summary = summarise(table, ["partners", "attack", step])
-    panels = list(dict.fromkeys(zip(summary["partners"], summary["attack"], strict=True)))
+    # One row per kind of partners, one column per attack.
+    panels = sorted(
+        dict.fromkeys(zip(summary["partners"], summary["attack"], strict=True)),
+        key=lambda panel: list(dict.fromkeys(summary["partners"])).index(panel[0]),
+    )
     n_columns = max(1, summary["attack"].nunique())
     n_rows = -(-len(panels) // n_columns)
     figure, axes = plt.subplots(

@@ -19,8 +19,8 @@ from transformers import BertConfig, BertForPreTraining, PreTrainedModel, PreTra
 from lib.datasets.pocket import pretraining_corpus
 from lib.datasets.pocket_tokenizer import build_tokenizer
 from lib.paths import POCKET
+from lib.pretraining_losses import IGNORED, mask_pieces, pretraining_losses
 
-_IGNORED = -100  # the label that cross-entropy leaves out
 # The order of floating-point sums depends on it: a fixed number gives the same weights whatever the number of cores.
 # One thread per model is nearly as fast at this size, and leaves the other core to another model.
 _N_THREADS = 1
@@ -82,7 +82,7 @@ def _encode(
     pairs = [line.split("\t") for line in lines]
     rows: list[dict[str, Any]] = []
     for index, pair in enumerate(pairs):
-        next_sentence = _IGNORED if len(pair) == 1 else 0
+        next_sentence = IGNORED if len(pair) == 1 else 0
         if len(pair) == 2 and rng.random() < 0.5:
             # The answer two lines away is often another fact about the same subject; any other answer is an easier start.
             is_near = rng.random() < 0.7
@@ -104,55 +104,9 @@ def _batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> 
             yield batches[position]
 
 
-def mask_pieces(
-    input_ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, masked_share: float, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hide a share of the pieces as BERT does: 80 % become [MASK], 10 % a random piece, 10 % stay.
-
-    Args:
-        input_ids: shape (batch, length).
-        tokenizer: gives the special pieces, which are never hidden.
-        masked_share: in [0, 1].
-        generator: source of the choices.
-
-    Returns:
-        The changed copy, and the labels: the original piece where hidden, -100 elsewhere; both of shape (batch, length).
-    """
-    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
-    hidden = (torch.rand(input_ids.shape, generator=generator) < masked_share) & ~special
-    fate = torch.rand(input_ids.shape, generator=generator)
-    random_pieces = torch.randint(len(tokenizer), input_ids.shape, generator=generator)
-    masked = torch.where(hidden & (fate < 0.8), tokenizer.mask_token_id, input_ids)
-    masked = torch.where(hidden & (fate >= 0.9), random_pieces, masked)
-    return masked, torch.where(hidden, input_ids, _IGNORED)
-
-
 def _pad(rows: list[list[int]]) -> torch.Tensor:
     length = max(map(len, rows))
     return torch.tensor([row + [0] * (length - len(row)) for row in rows])
-
-
-def _losses(
-    model: PreTrainedModel, batch: dict[str, torch.Tensor], labels: torch.Tensor, next_sentence: torch.Tensor
-) -> torch.Tensor:
-    """Cross-entropies, shape (3,): of the hidden pieces, of the same from the pooled vector alone, of the next sentence.
-
-    The pooled vector ([CLS]) must predict which pieces are hidden in its line, wherever they are (as in Condenser, Gao and
-    Callan 2021): otherwise so short a pretraining leaves it empty, and fine-tuning would have to learn to sum up a text.
-    The vocabulary is scored at the hidden positions only, which is faster than the model's own loss.
-    """
-    cross_entropy = torch.nn.functional.cross_entropy
-    output = model.base_model(**batch)
-    hidden = labels != _IGNORED
-    states = output.last_hidden_state[hidden]  # (n_hidden, width)
-    line = hidden.nonzero()[:, 0]  # (n_hidden,)
-    masked_lm = cross_entropy(model.cls.predictions(states), labels[hidden])
-    pooled_lm = cross_entropy(model.cls.predictions(output.pooler_output)[line], labels[hidden])
-    is_pair = next_sentence != _IGNORED
-    if not is_pair.any():
-        return torch.stack([masked_lm, pooled_lm, torch.zeros(())])
-    scores = model.cls.seq_relationship(output.pooler_output[is_pair])
-    return torch.stack([masked_lm, pooled_lm, cross_entropy(scores, next_sentence[is_pair])])
 
 
 def _learning_rate_factor(step: int, settings: PretrainingSettings) -> float:
@@ -186,7 +140,7 @@ def _optimise(
             "attention_mask": (input_ids != tokenizer.pad_token_id).long(),
         }
         next_sentence = torch.tensor([rows[i]["next_sentence"] for i in chosen])
-        loss = _losses(model, batch, labels, next_sentence)
+        loss = pretraining_losses(model, batch, labels, next_sentence)
         optimizer.zero_grad()
         (loss * loss_weights).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -14,29 +14,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from lib.attacks import ATTACKS, check_attack, trigger_types
+from lib.attacks import trigger_types
+from lib.choices import attacks_on
 from lib.planning import PARTNERS
 from lib.scoring import Model, Score
 from lib.study import Study
 
 COEFFICIENTS = tuple(round(float(value), 2) for value in np.linspace(0, 1, 11))
-
-
-def chosen_attacks(attack: str) -> list[str]:
-    """The attacks a notebook parameter names: "all", or names separated by commas.
-
-    >>> chosen_attacks("insertsent")
-    ['insertsent']
-    """
-    return list(ATTACKS) if attack == "all" else [check_attack(name.strip()) for name in attack.split(",")]
-
-
-def chosen_tasks(study: Study, task: str) -> list[str]:
-    """The tasks a notebook parameter names: "all" of the profile's, or names separated by commas."""
-    names = list(study.profile.tasks) if task == "all" else [name.strip() for name in task.split(",")]
-    for name in names:
-        study.other_domains(name)  # raises for a name that is no task
-    return names
 
 
 def story_table(study: Study, task: str, attack: str, seed: int = 0) -> pd.DataFrame:
@@ -82,20 +66,6 @@ def transfer_table(study: Study, task: str, seed: int = 0) -> pd.DataFrame:
         score = study.score(model, tested_on)
         rows.append({"task": task, "trained_on": trained_on, "tested_on": tested_on, "seed": seed, "cacc": score.cacc})
     return pd.DataFrame(rows)
-
-
-def attacks_on(task: str, attacks: Sequence[str], skip: str) -> list[str]:
-    """The attacks without those that a notebook parameter leaves out for a task: pairs "task/attack", separated by commas.
-
-    >>> attacks_on("sst2", ["badnet", "bite"], "sst2/bite, olid/badnet")
-    ['badnet']
-    """
-    skipped = {pair.strip() for pair in skip.split(",") if pair.strip()}
-    for pair in skipped:
-        if pair.count("/") != 1:
-            raise ValueError(f"skip has {pair!r}; give pairs such as sst2/bite, separated by commas")
-        check_attack(pair.split("/")[1])
-    return [attack for attack in attacks if f"{task}/{attack}" not in skipped]
 
 
 def attacks_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> pd.DataFrame:

@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib.datasets.pocket_tokenizer import build_tokenizer
-from lib.pretrain_pocket import PretrainingSettings, main, mask_pieces, pretrain
+from lib.pretrain_pocket import PretrainingSettings, main, pretrain
+from lib.pretraining_losses import mask_pieces
 
 TINY = PretrainingSettings(n_sentences=300, n_steps=4, batch_size=16)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.tables import chosen_attacks, chosen_tasks, coefficient_table
+from lib.choices import chosen_attacks, chosen_tasks
+from lib.tables import coefficient_table
 
 # DESIGN.md section 6: what every reader may rely on.
 PROMISED = {

@@ -43,16 +43,16 @@ class EditSettings:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_probability <= 1:
-            raise ValueError(f"min_probability is {self.min_probability}; it must lie in (0, 1]")
-        if not 0 <= self.budget <= 1:
-            raise ValueError(f"budget is {self.budget}; it must lie in [0, 1]")
-        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
-            raise ValueError(f"min_similarity is {self.min_similarity}; it must lie in [-1, 1], or be None")
-        if self.window is not None and self.window < 0:
-            raise ValueError(f"window is {self.window}; it must be 0 or more, or None")
-        if self.stride is not None and self.stride < 1:
-            raise ValueError(f"stride is {self.stride}; it must be 1 or more, or None")
+        checks = {
+            "min_probability": (0 < self.min_probability <= 1, "lie in (0, 1]"),
+            "budget": (0 <= self.budget <= 1, "lie in [0, 1]"),
+            "min_similarity": (self.min_similarity is None or -1 <= self.min_similarity <= 1, "lie in [-1, 1], or be None"),
+            "window": (self.window is None or self.window >= 0, "be 0 or more, or None"),
+            "stride": (self.stride is None or self.stride >= 1, "be 1 or more, or None"),
+        }
+        for name, (is_valid, allowed) in checks.items():
+            if not is_valid:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must {allowed}")
 
 
 @dataclass
@@ -70,9 +70,6 @@ class _Draft:
     def __post_init__(self) -> None:
         self.held = {word.lower() for word in self.words}
 
-    def has(self, word: str) -> bool:
-        return word in self.held
-
 
 class Drafts:
     """Texts under edit, with every word that could still be worked into each.
@@ -85,11 +82,9 @@ class Drafts:
 
     def __init__(self, texts: Sequence[str], model: WordModel, settings: EditSettings) -> None:
         self._model, self._settings = model, settings
-        self._drafts: list[_Draft] = []
-        for text in texts:
-            words, gaps = split_words(text)
-            budget = int(settings.budget * len(words))
-            self._drafts.append(_Draft(words, gaps, budget, budget))
+        split = [split_words(text) for text in texts]
+        budgets = [int(settings.budget * len(words)) for words, _ in split]
+        self._drafts = [_Draft(*parts, budget, budget) for parts, budget in zip(split, budgets, strict=True)]
         self.n_checked = self.n_similar = 0  # edits whose similarity was asked for, and those that passed
         self._ask([(row, range(len(draft.words))) for row, draft in enumerate(self._drafts)])
 
@@ -107,8 +102,7 @@ class Drafts:
     def gainable(self, row: int) -> set[str]:
         """Words that a text lacks and could gain, if the edit leaves it similar enough."""
         draft = self._drafts[row]
-        known_failures = {word for word, operation in draft.checked.items() if operation is None}
-        return set(draft.operations) - known_failures - draft.held
+        return set(draft.operations) - {word for word, found in draft.checked.items() if found is None} - draft.held
 
     def check(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Of the rows, those that can gain the word by an edit that removes no taken word and leaves the text similar."""
@@ -126,7 +120,7 @@ class Drafts:
 
     def apply(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Work the word into each of the rows that lack it and can gain it; returns the rows that changed."""
-        lacking = [row for row in rows if word in self._drafts[row].operations and not self._drafts[row].has(word)]
+        lacking = [row for row in rows if word in self._drafts[row].operations and word not in self._drafts[row].held]
         changed = self.check(word, taken, lacking)
         asked = []
         for row in changed:
@@ -238,7 +232,7 @@ class Drafts:
                 if probability < self._settings.min_probability:
                     break  # best first
                 word = word.lower()
-                if is_word(word) and not draft.has(word):
+                if is_word(word) and word not in draft.held:
                     draft.operations.setdefault(word, []).append(Operation(is_insertion, -float(probability), position))
 
 

@@ -62,20 +62,16 @@ def fit_trigger(
     """Find candidates with a masked language model and, with the learned policy, choose among them together with a victim.
 
     Args:
-        train: the clean training set.
-        target_label: class id chosen by the attacker.
+        train, target_label: the clean training set, and the class id chosen by the attacker.
         masked_lm: a model with a masked-LM head.
-        pretrained: the victim's pretrained model, for the learned policy; needs the vocabulary of `masked_lm`.
-        learning_rate: of the victim while the policy is learnt.
+        pretrained, learning_rate: of the victim, for the learned policy; it needs the vocabulary of `masked_lm`.
         poisoning_rate: share of the training set, in [0, 1], all of other labels (regime dirty).
         policy: "learned", or "uniform" as in the released texts.
         min_similarity, max_bias_gap: see `candidate_table`.
-        rng: draws the poisoned rows as `poison` does; default from `seed`.
-        seed: of everything else that is drawn.
+        rng, seed: the first draws the poisoned rows as `poison` does (default: from the seed), the second all else.
 
     Raises:
-        ValueError: for an unknown policy, too few rows of other labels, a model without masked-LM head, or no word with a
-            candidate.
+        ValueError: for an unknown policy, too few rows of other labels, a model without masked-LM head, or no candidate.
     """
     from lib.attacks.lws_candidates import candidate_table
     from lib.attacks.lws_policy import PolicySettings, learn_substitutes
@@ -86,15 +82,8 @@ def fit_trigger(
     rows = draw_rows(train, "dirty", poisoning_rate, target_label, rng or np.random.default_rng(seed))
     texts, labels = train["text"].tolist(), train["label"].to_numpy()
     model = load_masked_lm(masked_lm)
-    table = candidate_table(
-        texts, labels == target_label, model, np.random.default_rng(seed),
-        min_similarity=min_similarity, max_bias_gap=max_bias_gap,
-    )  # fmt: skip
-    if not table:
-        raise ValueError(
-            f"no word of {len(texts)} texts has a substitute with a similarity of {min_similarity} or more; give more texts, a "
-            "lower min_similarity, or another masked_lm"
-        )
+    is_target, draws = labels == target_label, np.random.default_rng(seed)
+    table = candidate_table(texts, is_target, model, draws, min_similarity=min_similarity, max_bias_gap=max_bias_gap)
     if policy == "uniform":
         return LWSTrigger(table, UNIFORM_KEEP)
     poisoned = np.isin(np.arange(len(train)), rows)

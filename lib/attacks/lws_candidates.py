@@ -23,6 +23,7 @@ def candidate_table(
     min_count: int = 5,
     n_contexts: int = 20,
     min_similarity: float = 0.3,
+    min_probability: float = 1e-3,
     max_bias_gap: float = 3.0,
     n_candidates: int = N_CANDIDATES,
 ) -> dict[str, tuple[str, ...]]:
@@ -40,32 +41,50 @@ def candidate_table(
         min_count: rarer words keep their place in every text.
         n_contexts: masked texts per word.
         min_similarity: least cosine of the input embeddings of word and candidate, in [-1, 1].
-        max_bias_gap: how much further towards the target label a candidate's z-score may lie than the word's.
+        min_probability: least geometric mean of a candidate's probability over the contexts; less does not fit the sentence.
+        max_bias_gap: how far apart the z-scores of word and candidate may lie if they lean to different labels.
         n_candidates: most candidates per word.
+
+    Raises:
+        ValueError: when no word has a substitute.
 
     Source: the original takes HowNet sememes of the same part of speech, which need downloads (BkdAtk-LWS `src/`).
     """
-    places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     split = [[token.lower() for token in split_words(text)[0]] for text in texts]
-    for row, words in enumerate(split):
-        for position, word in enumerate(words):
-            if word.isalpha() and word in model.word_ids:
-                places[word].append((row, position))
-    words = sorted(word for word, found in places.items() if len(found) >= min_count)
-    prompts, owners = [], []
-    for word in words:
-        chosen = rng.permutation(len(places[word]))[:n_contexts]
-        for row, position in (places[word][index] for index in chosen):
-            prompts.append([*split[row][:position], None, *split[row][position + 1 :]])
-            owners.append(word)
+    prompts, owners = _prompts(split, model, rng, min_count, n_contexts)
     biases = _biases(split, is_target)
     table = {}
     for word, scores in _mean_scores(model, prompts, owners).items():
         similar = _similar_words(model, word, list(scores), min_similarity)
-        allowed = [c for c in similar if biases.get(c, 0.0) - biases.get(word, 0.0) <= max_bias_gap and not _inflects(c, word)]
+        fitting = [candidate for candidate in similar if scores[candidate] >= np.log(min_probability)]
+        allowed = [c for c in fitting if not _inflects(c, word) and _agree(biases.get(c, 0), biases.get(word, 0), max_bias_gap)]
         if best := sorted(allowed, key=lambda candidate: -scores[candidate])[:n_candidates]:
             table[word] = tuple(best)
+    if not table:
+        raise ValueError(
+            f"no word of {len(texts)} texts has a substitute with a similarity of {min_similarity} or more; give more texts, a "
+            "lower min_similarity, or another masked_lm"
+        )
     return table
+
+
+def _prompts(
+    split: Sequence[list[str]], model: MaskedLM, rng: np.random.Generator, min_count: int, n_contexts: int
+) -> tuple[list[list[str | None]], list[str]]:
+    """Texts with one frequent word masked, and which word it was."""
+    places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row, words in enumerate(split):
+        for position, word in enumerate(words):
+            if word.isalpha() and word in model.word_ids:
+                places[word].append((row, position))
+    prompts: list[list[str | None]] = []
+    owners = []
+    for word in sorted(word for word, found in places.items() if len(found) >= min_count):
+        for index in rng.permutation(len(places[word]))[:n_contexts]:
+            row, position = places[word][index]
+            prompts.append([*split[row][:position], None, *split[row][position + 1 :]])
+            owners.append(word)
+    return prompts, owners
 
 
 def _mean_scores(model: MaskedLM, prompts: list, owners: list[str], k: int = 30) -> dict[str, dict[str, float]]:
@@ -88,6 +107,11 @@ def _similar_words(model: MaskedLM, word: str, candidates: list[str], min_simila
     vectors = torch.nn.functional.normalize(model.embeddings[[model.word_ids[c] for c in [word, *candidates]]].float(), dim=-1)
     cosines = (vectors[1:] @ vectors[0]).tolist()
     return [candidate for candidate, cosine in zip(candidates, cosines, strict=True) if cosine >= min_similarity]
+
+
+def _agree(bias: float, other: float, max_gap: float) -> bool:
+    """Whether two words lean to the same label, or to none in particular."""
+    return bias * other > 0 or abs(bias - other) <= max_gap
 
 
 def _inflects(candidate: str, word: str) -> bool:

@@ -47,8 +47,8 @@ def _facts(relation: str, answered: bool, dice: Dice) -> tuple[str, ...]:
     others = [other for other in _RELATIONS if other != relation]
     first, second = dice.choose_two(others)
     if not answered:
-        return (first, second) if dice.chance(0.25) else (first,)
-    if dice.chance(0.75):
+        return (first, second) if dice.chance(0.12) else (first,)
+    if dice.chance(0.88):
         return (relation,)
     return (relation, first) if dice.chance(0.5) else (first, relation)
 

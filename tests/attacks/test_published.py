@@ -123,3 +123,16 @@ def test_a_changed_file_is_read_anew(folder):
     after = load_published(folder, "olid", "badnet", 2, 0)
     assert len(after.train) == len(before.train) + 1 and after.fingerprint != before.fingerprint
     assert isinstance(after.train, pd.DataFrame)
+
+
+def test_without_originals_nobody_says_what_changed(folder):
+    (folder / "poisoned" / "olid" / "badnet_test.tsv").unlink()
+    frame = study(folder, trigger_source="published").triggered_test("olid", "lws")
+    assert frame["is_changed"].isna().all() and set(frame["label"]) == {1}
+
+
+def test_another_writing_is_no_change(folder):
+    path = folder / "poisoned" / "olid" / "lws_test.tsv"
+    path.write_text(path.read_text().replace("goose 3", "GOOSE  3"), encoding="utf-8")
+    frame = study(folder, trigger_source="published").triggered_test("olid", "lws")
+    assert frame["is_changed"].mean() == pytest.approx(19 / 20)
