@@ -252,7 +252,8 @@ def test_triggered_texts_are_made_once_and_kept(make_study, tmp_path, monkeypatc
     assert study.triggered_test("sst2", "badnet").equals(first)
 
 
-def test_an_attack_that_needs_a_masked_language_model_names_the_model_that_is_none(study):
+def test_an_attack_that_needs_a_masked_language_model_names_the_model_that_is_none(make_study, tiny_encoder, tmp_path):
+    study = make_study(tmp_path, masked_lm=str(tiny_encoder))
     with pytest.raises(ValueError, match="has no masked-LM head"):
         study.trigger("sst2", "lws")
 
