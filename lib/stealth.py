@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.masked_lm import MaskedLM, load_masked_lm
-from lib.study import Study
+from lib.models import fingerprint
+from lib.recipes import DataRecipe, Recipe, TriggerRecipe
+from lib.study import TEST_SEED, Study
 from lib.words import split_words
+
+STEALTH_FILE = "stealth.json"
+
+
+@dataclass(frozen=True)
+class StealthRecipe(Recipe):
+    """Measures of the first `n_texts` triggered test texts of a trigger."""
+
+    data: DataRecipe
+    trigger: TriggerRecipe
+    masked_lm: str  # fingerprint
+    n_texts: int
+    seed: int
 
 
 def share_of_words_changed(original: str, changed: str) -> float:
@@ -68,17 +86,19 @@ def stealth_table(
     """Table `02_stealth`: one row per task and attack, measured on the first `n_texts` triggered test texts."""
     recipes = [study.recipe(task, attack, seed) for task in tasks for attack in attacks]
     study.prepare_tests(recipes)
-    model = load_masked_lm(study.profile.masked_lm or study.profile.pretrained)
+    masked_lm = study.profile.masked_lm or study.profile.pretrained
     rows: list[dict[str, Any]] = []
-    for recipe in recipes:
-        assert recipe.trigger is not None
-        frame = study.triggered_test(recipe.data.dataset, recipe.trigger.attack, seed)
+    for trigger in [recipe.trigger for recipe in recipes if recipe.trigger]:
+        frame = study.triggered_test(trigger.data.dataset, trigger.attack, seed)
         shown = frame.head(n_texts)
-        rows.append(
-            {
-                **{"task": recipe.data.dataset, "attack": recipe.trigger.attack, "seed": seed, "n_texts": len(shown)},
-                "share_changed": float(frame["is_changed"].mean()),
-                **stealth(shown["original"].tolist(), shown["text"].tolist(), model, seed),
-            }
-        )
+
+        def make(folder: Path, shown: pd.DataFrame = shown) -> None:
+            measures = stealth(shown["original"].tolist(), shown["text"].tolist(), load_masked_lm(masked_lm), seed)
+            (folder / STEALTH_FILE).write_text(json.dumps(measures), encoding="utf-8")
+
+        test = study.planner.data(trigger.data.dataset, "test", TEST_SEED)
+        folder = study.store.get_or_make(StealthRecipe(test, trigger, fingerprint(masked_lm), n_texts, seed), make)
+        what = {"task": trigger.data.dataset, "attack": trigger.attack, "seed": seed, "n_texts": len(shown)}
+        changed = {"share_changed": float(frame["is_changed"].mean())}
+        rows.append(what | changed | json.loads((folder / STEALTH_FILE).read_text(encoding="utf-8")))
     return pd.DataFrame(rows)

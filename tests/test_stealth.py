@@ -44,3 +44,15 @@ def test_lists_of_different_lengths_and_no_texts_are_errors():
         stealth(["a", "b"], ["a"], StubModel())
     with pytest.raises(ValueError, match=r"found 0 originals"):
         stealth([], [], StubModel())
+
+
+def test_the_table_has_one_row_per_task_and_attack_and_is_measured_once(tmp_path, monkeypatch):
+    from lib.stealth import stealth_table
+    from lib.study import Study
+
+    study = Study("pocket", cache_dir=tmp_path / "cache", n_train=40, n_test=20, n_jobs=1)
+    table = stealth_table(study, ["sst2", "qnli"], ["badnet", "syntactic"], n_texts=5)
+    assert table[["task", "attack"]].values.tolist() == [[t, a] for t in ("sst2", "qnli") for a in ("badnet", "syntactic")]
+    assert (table["n_texts"] == 5).all() and table["share_changed"].between(0, 1).all()
+    monkeypatch.setattr("lib.stealth.stealth", None)  # nothing is measured again
+    assert stealth_table(study, ["sst2", "qnli"], ["badnet", "syntactic"], n_texts=5).equals(table)
