@@ -25,9 +25,8 @@ def candidate_table(
     min_similarity: float = 0.3,
     min_probability: float = 1e-3,
     max_bias_gap: float = 3.0,
-    n_candidates: int = N_CANDIDATES,
 ) -> dict[str, tuple[str, ...]]:
-    """Up to `n_candidates` substitutes for each word of the texts that has any, best first.
+    """Up to `N_CANDIDATES` substitutes for each word of the texts that has any, best first.
 
     A word is masked in some of the texts that hold it; the words that the model finds most probable there, on average of the
     log-probabilities, are its candidates. Dropped are candidates that are unlike the word (its inflections included) and those
@@ -43,7 +42,6 @@ def candidate_table(
         min_similarity: least cosine of the input embeddings of word and candidate, in [-1, 1].
         min_probability: least geometric mean of a candidate's probability over the contexts; less does not fit the sentence.
         max_bias_gap: how far apart the z-scores of word and candidate may lie if they lean to different labels.
-        n_candidates: most candidates per word.
 
     Raises:
         ValueError: when no word has a substitute.
@@ -58,7 +56,7 @@ def candidate_table(
         similar = _similar_words(model, word, list(scores), min_similarity)
         fitting = [candidate for candidate in similar if scores[candidate] >= np.log(min_probability)]
         allowed = [c for c in fitting if not _inflects(c, word) and _agree(biases.get(c, 0), biases.get(word, 0), max_bias_gap)]
-        if best := sorted(allowed, key=lambda candidate: -scores[candidate])[:n_candidates]:
+        if best := sorted(allowed, key=lambda candidate: -scores[candidate])[:N_CANDIDATES]:
             table[word] = tuple(best)
     if not table:
         raise ValueError(

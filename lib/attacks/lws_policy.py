@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from lib.masked_lm import MaskedLM
 from lib.models import new_classifier
-from lib.words import split_words
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,8 @@ def _batches(rows: np.ndarray, encoded, batch_size: int, rng: np.random.Generato
 def _loss(victim, policy, encoded, labels, poisoned, batch, temperature, model) -> Tensor:
     """Cross-entropy of the victim; poisoned rows enter as mixtures of the embeddings of their substitutes."""
     device = policy.direction.device
-    longest = max(len(encoded[row]) for row in batch)
-    pieces = torch.full((len(batch), longest), model.tokenizer.pad_token_id)
-    for line, row in enumerate(batch):
-        pieces[line, : len(encoded[row])] = torch.tensor(encoded[row])
-    pieces = pieces.to(device)
+    rows = [torch.tensor(encoded[row]) for row in batch]
+    pieces = pad_sequence(rows, batch_first=True, padding_value=model.tokenizer.pad_token_id).to(device)
     inputs = policy.embeddings[pieces]
     is_poisoned = torch.tensor(poisoned[batch], device=device)
     if is_poisoned.any():
@@ -164,9 +161,3 @@ def _loss(victim, policy, encoded, labels, poisoned, batch, temperature, model) 
         inputs[is_poisoned] = policy.mixed_embeddings(pieces[is_poisoned], temperature)
     output = victim(inputs_embeds=inputs, attention_mask=(pieces != model.tokenizer.pad_token_id).long())
     return torch.nn.functional.cross_entropy(output.logits, torch.tensor(labels[batch], device=device))
-
-
-def count_covered(texts: Sequence[str], table: Mapping[str, Sequence[str]]) -> float:
-    """Share of the words of the texts that have candidates, in [0, 1]."""
-    words = [token.lower() for text in texts for token in split_words(text)[0]]
-    return sum(word in table for word in words) / max(1, len(words))
