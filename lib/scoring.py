@@ -98,6 +98,7 @@ class Scorer:
         self.sources, self.max_length = sources, max_length
         self._texts: dict[tuple[str, ...], tuple[pd.DataFrame, EncodedTexts]] = {}
         self._networks: dict[str, Any] = {}
+        self._last_clean: tuple[tuple[str, str], np.ndarray] = (("", ""), np.empty(0))  # whose logits on clean texts
 
     def score(self, model: Model, test: DataRecipe, trigger: TriggerRecipe | None) -> Score:
         """CACC on the test set and, with a trigger, ASR on its triggered version."""
@@ -105,7 +106,9 @@ class Scorer:
 
         network = self.network(model)
         rows, clean = self._encoded(model, test, None)
-        logits = predict_logits(network, clean)
+        if self._last_clean[0] != (model.key, test.key):  # one model is often scored with several attacks in a row
+            self._last_clean = (model.key, test.key), predict_logits(network, clean)
+        logits = self._last_clean[1]
         if trigger is None:
             return score_logits(logits, rows)
         triggered, texts = self._encoded(model, test, trigger)

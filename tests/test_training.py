@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import DataCollatorWithPadding
 
 from lib.models import load_tokenizer, new_classifier
 from lib.prediction import encode, predict_logits
 from lib.profiles import TrainingSettings
-from lib.training import find_instability, fine_tune, length_grouped_order
+from lib.training import find_instability, fine_tune, length_grouped_order, pad_batch
 
 GOOD = ["good film .", "great plot !", "a lovely scene", "superb actor"]
 BAD = ["bad film .", "awful plot !", "a dull scene", "poor actor"]
@@ -37,6 +38,19 @@ def train(tiny_encoder):
         return model, fine_tune(model, tokenizer, frame, settings, seed), before
 
     return run
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_batch_is_padded_as_by_the_collator_of_transformers(tiny_encoder, side):
+    tokenizer = load_tokenizer(str(tiny_encoder))
+    tokenizer.padding_side = side
+    encoded = tokenizer(["good film .", "a lovely scene in a great plot !"], ["bad", "awful"])
+    rows = [dict(zip(encoded, values, strict=True)) | {"labels": 1} for values in zip(*encoded.values(), strict=True)]
+    expected = DataCollatorWithPadding(tokenizer)(rows)
+    batch = pad_batch(tokenizer, rows)
+    assert batch.keys() == expected.keys()
+    assert all(torch.equal(batch[name], expected[name]) for name in batch)
+    assert batch["input_ids"].eq(tokenizer.pad_token_id).any()
 
 
 def weights(model):
