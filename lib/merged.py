@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib.merging import MERGE_METHODS, StateDict, check_weights, get_merge_method, merge_state_dicts
+from lib.merging import StateDict, check_weights, get_merge_method, merge_state_dicts
 from lib.models import WEIGHTS, Checkpoint, check_compatible
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
@@ -49,7 +49,7 @@ class MergedModel:
     def state_dict(self) -> StateDict:
         """Compute the merged weights."""
         state_dicts = [parent.state_dict() for parent in self.parents]
-        return merge_state_dicts(state_dicts, MERGE_METHODS[self.method], [p.name for p in self.parents], **self.settings)
+        return merge_state_dicts(state_dicts, self.method, [p.name for p in self.parents], **self.settings)
 
     def save(self, folder: str | Path) -> Path:
         """Write a complete model in Hugging Face format, whole or not at all.

@@ -112,14 +112,14 @@ def flip_rate(clean_predictions: ArrayLike, predictions: ArrayLike, labels: Arra
     return float((predictions[kept] == target_label).mean()) if kept.any() else float("nan")
 
 
-def loss_barrier(coefficients: ArrayLike, losses: ArrayLike) -> float:
+def loss_barrier(coefficients: ArrayLike, losses: ArrayLike, above: str = "chord") -> float:
     """How far the loss rises above the straight line between the two ends of a path; 0 when it never does.
 
     Args:
         coefficients: places on the path, shape (n,), rising from 0 to 1.
         losses: losses there, shape (n,).
-
-    Source: `barrier_chord` of Entezari et al. 2022 (arXiv 2110.06296).
+        above: "chord", the straight line (Entezari et al. 2022, arXiv 2110.06296), or "mean_ends", the mean of both ends
+            (Frankle et al. 2020, arXiv 1912.05671, there of the error). They differ whenever the ends do.
 
     >>> round(loss_barrier([0.0, 0.5, 1.0], [0.2, 0.9, 0.4]), 3)
     0.6
@@ -127,6 +127,10 @@ def loss_barrier(coefficients: ArrayLike, losses: ArrayLike) -> float:
     places, values = np.asarray(coefficients, dtype=float), np.asarray(losses, dtype=float)
     if places.shape != values.shape or places.size < 2 or places[0] != 0 or places[-1] != 1:
         raise ValueError(f"coefficients {places.tolist()} must rise from 0 to 1, one per loss, found {values.size} losses")
+    if above not in ("chord", "mean_ends"):
+        raise ValueError(f"unknown above {above!r}; choose from ['chord', 'mean_ends']")
+    if above == "mean_ends":
+        return float(values.max() - (values[0] + values[-1]) / 2)
     return float((values - (1 - places) * values[0] - places * values[-1]).max())
 
 

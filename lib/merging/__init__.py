@@ -1,19 +1,22 @@
-"""Merge methods by name: pure functions on tensors, `MERGE_METHODS[name](tensors, ...) -> tensor`."""
+"""Merge methods by name, as functions on tensors, and one engine that applies them to models in memory or in files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import Tensor
-
 from lib.merging.averaging import check_weights, weight_average
-from lib.merging.state_dicts import StateDict, check_mergeable, distance, merge_state_dicts
-
-MERGE_METHODS: dict[str, Callable[..., Tensor]] = {"weight_average": weight_average}
+from lib.merging.checks import check_mergeable
+from lib.merging.engine import Merge
+from lib.merging.methods import MERGE_METHODS, MergeMethod, get_merge_method
+from lib.merging.sources import ModelSource, StateDict, StateDictSource, TensorInfo
+from lib.merging.state_dicts import distance, merge_state_dicts
 
 __all__ = [
     "MERGE_METHODS",
+    "Merge",
+    "MergeMethod",
+    "ModelSource",
     "StateDict",
+    "StateDictSource",
+    "TensorInfo",
     "check_mergeable",
     "check_weights",
     "distance",
@@ -21,10 +24,3 @@ __all__ = [
     "merge_state_dicts",
     "weight_average",
 ]
-
-
-def get_merge_method(name: str) -> Callable[..., Tensor]:
-    """The merge method of a name, or a `ValueError` that lists the known ones."""
-    if name not in MERGE_METHODS:
-        raise ValueError(f"unknown merge method {name!r}; choose from {sorted(MERGE_METHODS)}")
-    return MERGE_METHODS[name]

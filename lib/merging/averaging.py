@@ -34,26 +34,41 @@ def weight_average(
     >>> weight_average([torch.tensor([0.0, 2.0]), torch.tensor([4.0, 4.0])], weights=[0.75, 0.25])
     tensor([1.0000, 2.5000])
     """
-    weights = check_weights(weights, len(tensors), extrapolate)
-    total = torch.zeros_like(tensors[0], dtype=torch.promote_types(tensors[0].dtype, torch.float32))
-    for tensor, weight in zip(tensors, weights, strict=True):
+    return weighted_sum(tensors, check_weights(weights, len(tensors), extrapolate)).to(tensors[0].dtype)
+
+
+def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Sum of the tensors times their weights, in float32 or wider, in the order given."""
+    total = widened(tensors[0]) * weights[0]
+    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
         total.add_(tensor.to(total.dtype), alpha=weight)
-    return total.to(tensors[0].dtype)
+    return total
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is: half precision is too coarse for sums and differences of weights."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def check_weights(weights: Sequence[float] | None, n_models: int, extrapolate: bool = False) -> list[float]:
     """Averaging weights as a list of one finite number per model that sum to 1; nothing is renormalised silently."""
+    if weights is None and n_models:
+        return [1 / n_models] * n_models
+    checked = check_free_weights(weights, n_models)
+    if abs(sum(checked) - 1) > SUM_TOLERANCE:
+        raise ValueError(f"weights {checked} sum to {sum(checked):.6g}; they must sum to 1")
+    if not extrapolate and not all(0 <= weight <= 1 for weight in checked):
+        raise ValueError(f"weights are {checked}; outside [0, 1] only with extrapolate=True")
+    return checked
+
+
+def check_free_weights(weights: Sequence[float] | None, n_models: int) -> list[float]:
+    """Weights of task vectors: one finite number per model, used as they are; default 1 each, a plain sum."""
     if n_models == 0:
         raise ValueError("no model to merge; give at least one")
-    if weights is None:
-        return [1 / n_models] * n_models
-    weights = [float(weight) for weight in weights]
-    if len(weights) != n_models:
-        raise ValueError(f"{len(weights)} weights for {n_models} models; give one per model")
-    if not all(math.isfinite(weight) for weight in weights):
-        raise ValueError(f"weights are {weights}; every weight must be finite")
-    if abs(sum(weights) - 1) > SUM_TOLERANCE:
-        raise ValueError(f"weights {weights} sum to {sum(weights):.6g}; they must sum to 1")
-    if not extrapolate and not all(0 <= weight <= 1 for weight in weights):
-        raise ValueError(f"weights are {weights}; outside [0, 1] only with extrapolate=True")
-    return weights
+    checked = [1.0] * n_models if weights is None else [float(weight) for weight in weights]
+    if len(checked) != n_models:
+        raise ValueError(f"{len(checked)} weights for {n_models} models; give one per model")
+    if not all(math.isfinite(weight) for weight in checked):
+        raise ValueError(f"weights are {checked}; every weight must be finite")
+    return checked

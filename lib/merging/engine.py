@@ -1,0 +1,160 @@
+"""One engine for all merges: check, measure, merge part by part. Models in memory and in files take the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lib.merging.averaging import weight_average, widened
+from lib.merging.checks import check_mergeable, check_pretrained, check_tied
+from lib.merging.methods import Group, MergeMethod, Part, accepted, get_merge_method
+from lib.merging.sources import ModelSource, TensorInfo
+
+PART_ENTRIES = 1 << 19  # entries of a part: 2 MB in float32, so that a merge works in the processor's cache
+
+
+class Merge:
+    """A merge that was checked and can be computed part by part.
+
+    Args:
+        models: what is merged, at least one.
+        method: a key of `MERGE_METHODS`.
+        weights: one per model; see the method.
+        pretrained: the common starting point, for methods with task vectors.
+        statistics: "fishers" or "grams" of each model, for methods that need them.
+        head: "average" or "zeros": how tensors are merged that `pretrained` lacks, usually the head; default: an error.
+        tied: further names of a tensor to its first name; it is merged once.
+        out_dtype: of floating-point tensors; default the first model's.
+        running_statistics: average running means and variances, too.
+        settings: of the method.
+
+    Raises:
+        ValueError: for models that do not fit together, a missing pretrained model, or settings out of range.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ModelSource],
+        method: str = "weight_average",
+        *,
+        weights: Sequence[float] | None = None,
+        pretrained: ModelSource | None = None,
+        statistics: Mapping[str, Sequence[ModelSource]] | None = None,
+        head: str = "",
+        tied: Mapping[str, str] | None = None,
+        out_dtype: torch.dtype | None = None,
+        running_statistics: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.models, self.pretrained, self.head = models, pretrained, head
+        self.method: MergeMethod = get_merge_method(method)
+        self.settings = self.method.checked(len(models), weights, pretrained is not None, **settings)
+        check_mergeable(models, running_statistics)
+        self.statistics = statistics or {}
+        available = {*self.statistics, *(["pretrained"] if pretrained else [])}
+        if lacking := [need for need in self.method.needs if need not in available]:
+            raise ValueError(f"{method} needs {lacking[0]}; give it, or choose a method that works on weights alone")
+        for kind, sources in self.statistics.items():
+            if len(sources) != len(models):
+                raise ValueError(f"{len(sources)} {kind} for {len(models)} models; give one per model")
+        self._without_start = set(check_pretrained(models, pretrained, head)) if pretrained else set()
+        self.tied = dict(tied or {})
+        check_tied(models, self.tied)
+        infos = models[0].tensors
+        self.tensors = {name: self._out_info(info, out_dtype) for name, info in infos.items() if name not in self.tied}
+
+    @staticmethod
+    def _out_info(info: TensorInfo, out_dtype: torch.dtype | None) -> TensorInfo:
+        return TensorInfo(out_dtype or info.dtype, info.shape) if info.dtype.is_floating_point else info
+
+    def parts(self) -> Iterator[Part]:
+        """The merged model part by part, each with one merged tensor, in the first model's order.
+
+        Raises:
+            ValueError: for values that are not finite, or integer tensors that differ; names model and tensor.
+        """
+        scope = (
+            self.settings.get(self.method.scope_setting, self.method.scope) if self.method.scope_setting else self.method.scope
+        )
+        floating = [name for name, info in self.tensors.items() if info.dtype.is_floating_point]
+        found = self._measure("", floating) if self.method.measure and scope == "model" else None
+        for name, info in self.tensors.items():
+            if not info.dtype.is_floating_point:
+                yield from self._copied(name)
+                continue
+            measured = self._measure(name, [name]) if self.method.measure and found is None else found or {}
+            for part in self._inputs(name):
+                merged = self._merged(part, measured).to(info.dtype)
+                if not _is_finite(merged):
+                    raise ValueError(self._culprit(part, info.dtype))
+                yield Part(name, part.start, [merged])
+
+    def _measure(self, name: str, names: Sequence[str]) -> dict[str, Any]:
+        """What the method needs to know about some tensors; those without a starting point are none of its business."""
+        if self.method.measure is None:
+            return {}
+        names = [each for each in names if not self._is_plain(each)]
+        if not names:
+            return {}
+        infos = [model.tensors[each] for model in self.models for each in names]
+        dtype = torch.float64 if any(info.dtype == torch.float64 for info in infos) else torch.float32
+        n_entries = sum(self.models[0].tensors[each].n_entries for each in names)
+        group = Group(
+            name, lambda: (part for each in names for part in self._inputs(each)), len(self.models), n_entries, dtype
+        )  # fmt: skip
+        return accepted(self.method.measure, self.settings, group)
+
+    def _is_plain(self, name: str) -> bool:
+        return name in self._without_start and self.head == "average" and "pretrained" in self.method.needs
+
+    def _merged(self, part: Part, measured: Mapping[str, Any]) -> Tensor:
+        if self._is_plain(part.name):
+            return weight_average(part.tensors)
+        return accepted(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
+
+    def _inputs(self, name: str) -> Iterator[Part]:
+        info = self.models[0].tensors[name]
+        step = info.n_rows if self.method.whole else max(1, PART_ENTRIES // max(1, info.width))
+        for start in range(0, info.n_rows if info.n_entries else 0, max(1, step)):
+            stop = min(info.n_rows, start + step)
+            tensors = [model.rows(name, start, stop) for model in self.models]
+            if info.dtype.is_floating_point:  # widened here, a merge is rounded once, to the output's dtype
+                tensors = [widened(tensor) for tensor in tensors]
+            yield Part(name, start, tensors, self._extras(name, start, stop, tensors[0]))
+
+    def _extras(self, name: str, start: int, stop: int, like: Tensor) -> dict[str, Any]:
+        extras: dict[str, Any] = {}
+        if self.pretrained is not None:
+            lacks = name in self._without_start
+            extras["pretrained"] = torch.zeros_like(like) if lacks else self.pretrained.rows(name, start, stop)
+        if "fishers" in self.statistics:
+            extras["fishers"] = [source.rows(name, start, stop) for source in self.statistics["fishers"]]
+        if "grams" in self.statistics and name in self.statistics["grams"][0].tensors:
+            sources = self.statistics["grams"]
+            extras["grams"] = [source.rows(name, 0, source.tensors[name].n_rows) for source in sources]
+        return extras
+
+    def _copied(self, name: str) -> Iterator[Part]:
+        """Integer and boolean tensors: counters and positions, which are copied and never averaged."""
+        for part in self._inputs(name):
+            for model, tensor in zip(self.models[1:], part.tensors[1:], strict=True):
+                if not torch.equal(tensor, part.tensors[0]):
+                    first = self.models[0].name
+                    raise ValueError(f"{model.name}: integer tensor {name!r} differs from {first}; it cannot be averaged")
+            yield Part(name, part.start, part.tensors[:1])
+
+    def _culprit(self, part: Part, dtype: torch.dtype) -> str:
+        extras = [(self.pretrained.name, part.extras["pretrained"])] if self.pretrained is not None else []
+        named = [*((model.name, tensor) for model, tensor in zip(self.models, part.tensors, strict=True)), *extras]
+        culprit = next((name for name, tensor in named if not _is_finite(tensor)), "")
+        if culprit:
+            return f"{culprit}: tensor {part.name!r} has values that are not finite"
+        return f"the merged tensor {part.name!r} has values that are not finite in {dtype}"
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A sum is cheap, and not finite if any value is not; finite values may overflow it, so that is looked into.
+    return bool(torch.isfinite(tensor.sum(dtype=torch.float32))) or bool(torch.isfinite(tensor).all())

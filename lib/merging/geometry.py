@@ -1,0 +1,100 @@
+"""Why merging works: where models lie to each other, what is on the way between them, and how linear the way is.
+
+A model is a pure function `f(parameters, x) -> logits`, shape (n, n_labels); parameters are state dicts of floating tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lib.merging.inner_products import cosines, inner_products
+from lib.merging.sources import StateDict
+from lib.merging.task_arithmetic import task_vector
+
+Function = Callable[[Mapping[str, Tensor], Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Task vectors of several models; cosines have shape (n, n)."""
+
+    cosines: Tensor
+    cosines_per_tensor: dict[str, Tensor]
+    norms: list[float]  # Euclidean, whole vector
+    sign_conflict: float  # share of the entries in which not all models have one sign
+
+
+def task_vector_geometry(models: Sequence[Mapping[str, Tensor]], pretrained: Mapping[str, Tensor]) -> Geometry:
+    """Angles between task vectors, their lengths, and how often their signs disagree.
+
+    By chance alone a cosine is about 1 / sqrt(number of entries).
+    """
+    vectors = task_vectors(models, pretrained)
+    parts = {name: [vector[name] for vector in vectors] for name in vectors[0]}
+    gram = inner_products(parts.values())
+    signs = [torch.stack([tensor.sign() for tensor in tensors]) for tensors in parts.values()]
+    n_conflicts = sum(int((sign != sign[0]).any(dim=0).sum()) for sign in signs)
+    return Geometry(
+        cosines=cosines(gram),
+        cosines_per_tensor={name: cosines(inner_products([tensors])) for name, tensors in parts.items()},
+        norms=gram.diagonal().sqrt().tolist(),
+        sign_conflict=n_conflicts / sum(sign[0].numel() for sign in signs),
+    )
+
+
+def task_vectors(models: Sequence[Mapping[str, Tensor]], pretrained: Mapping[str, Tensor]) -> list[StateDict]:
+    """What fine-tuning added to each floating-point tensor, model by model."""
+    names = [name for name, tensor in pretrained.items() if tensor.is_floating_point()]
+    return [{name: task_vector(model[name], pretrained[name]) for name in names} for model in models]
+
+
+def moved(start: Mapping[str, Tensor], vectors: Sequence[Mapping[str, Tensor]], coefficients: Sequence[float]) -> StateDict:
+    """`start` plus the vectors times their coefficients."""
+    pairs = list(zip(vectors, coefficients, strict=True))
+    return {name: value + sum(c * vector[name] for vector, c in pairs) for name, value in start.items()}
+
+
+def linearised_logits(f: Function, pretrained: StateDict, vector: StateDict, x: Any) -> Tensor:
+    """Logits of `pretrained + vector` if the model were linear in its weights: f(start) plus one directional derivative.
+
+    Of the mean task vector they are the mean of the models' own linearised logits: as far as models are linear, a merge is an
+    ensemble. Attention needs `attn_implementation="eager"`: others have no forward derivative on the CPU.
+
+    Source: Ortiz-Jimenez et al. 2023, arXiv 2305.12827.
+    """
+    logits, change = torch.func.jvp(lambda parameters: f(parameters, x), (dict(pretrained),), (dict(vector),))
+    return logits + change
+
+
+@torch.no_grad()
+def disentanglement_error(
+    f: Function,
+    pretrained: StateDict,
+    vectors: Sequence[StateDict],
+    coefficients: Sequence[float],
+    inputs: Sequence[Any],
+) -> float:
+    """Sum over task vectors of the share of their own inputs whose prediction changes when the other vectors join.
+
+    0 means that the vectors do not disturb each other.
+
+    Args:
+        f: the model.
+        pretrained: the starting point.
+        vectors: task vectors.
+        coefficients: one per vector.
+        inputs: one set of inputs per vector.
+
+    Source: Ortiz-Jimenez et al. 2023, arXiv 2305.12827, equation 6.
+    """
+    together = moved(pretrained, vectors, coefficients)
+    error = 0.0
+    for vector, coefficient, x in zip(vectors, coefficients, inputs, strict=True):
+        alone = f(moved(pretrained, [vector], [coefficient]), x).argmax(dim=-1)
+        error += float((alone != f(together, x).argmax(dim=-1)).double().mean())
+    return error

@@ -1,0 +1,200 @@
+"""The merge methods by name, with what each needs: weights, a pretrained model, statistics, a look at the whole model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lib.merging.averaging import check_free_weights, check_weights, weight_average
+from lib.merging.breadcrumbs import band_counts, breadcrumbs, check_band
+from lib.merging.dare import check_density, check_dropping, dare, della, mask_generators
+from lib.merging.fisher import fisher, fisher_norms
+from lib.merging.inner_products import inner_products
+from lib.merging.interpolation import check_slerp, model_stock, model_stock_weights, slerp, slerp_weights
+from lib.merging.regmean import check_alpha, regmean
+from lib.merging.robust import (
+    check_krum,
+    check_median,
+    check_trimmed_mean,
+    geometric_median,
+    geometric_median_weights,
+    krum,
+    krum_weights,
+    median,
+    trimmed_mean,
+)
+from lib.merging.task_arithmetic import task_arithmetic, task_vector
+from lib.merging.ties import ties
+from lib.merging.trimming import find_cutoffs, n_kept
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of one tensor, shape (rows, last axis), from every model."""
+
+    name: str
+    start: int  # the first row
+    tensors: list[Tensor]
+    extras: dict[str, Any] = field(default_factory=dict)  # `pretrained`, `fishers`, `grams`: what the method needs
+
+    @property
+    def task_vectors(self) -> list[Tensor]:
+        """What fine-tuning added in each model."""
+        return [task_vector(tensor, self.extras["pretrained"]) for tensor in self.tensors]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors that a method looks at together before it merges them: one, or all of a model."""
+
+    name: str  # of the tensor, "" for a whole model
+    parts: Callable[[], Iterator[Part]]  # starts a new pass
+    n_models: int
+    n_entries: int
+    dtype: torch.dtype  # in which it is computed
+
+
+@dataclass(frozen=True)
+class MergeMethod:
+    """A merge method: a function on tensors, and what has to be known before it is called.
+
+    Attributes:
+        merge: `merge(tensors, **settings)`: parts of one tensor, one per model, to the merged part in float32 or wider.
+        weights: "average" (summing to 1), "free" (of task vectors, used as given), or "found" by the method itself.
+        needs: what else comes in parts: "pretrained", "fishers", "grams".
+        measure: `measure(group, **settings)` looks at a group of tensors and returns further arguments of `merge`.
+        scope: what is measured together, "tensor" or "model"; a setting named `scope_setting` replaces it.
+        check: `check(n_models, has_pretrained, **settings)` raises for what cannot be; it takes those it names.
+        whole: the function needs whole tensors, no parts of them.
+    """
+
+    merge: Callable[..., Tensor]
+    weights: str = "average"
+    needs: tuple[str, ...] = ()
+    measure: Callable[..., dict[str, Any]] | None = None
+    scope: str = "tensor"
+    scope_setting: str = ""
+    check: Callable[..., None] | None = None
+    whole: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Names and defaults of the settings that a user may give, without weights."""
+        functions = [function for function in (self.merge, self.measure) if function]
+        found = {p.name: p.default for function in functions for p in inspect.signature(function).parameters.values()}
+        given = {
+            "tensors",
+            "group",
+            "weights",
+            "pretrained",
+            "fishers",
+            "grams",
+            "cutoffs",
+            "generators",
+            "keep_masks",
+            "norms",
+        }
+        settings = {name: default for name, default in found.items() if name not in given}
+        return settings | ({self.scope_setting: self.scope} if self.scope_setting else {})
+
+    def checked(self, n_models: int, weights: Sequence[float] | None, has_pretrained: bool, **settings: Any) -> dict[str, Any]:
+        """Weights and settings for `n_models` models, or an error.
+
+        Raises:
+            ValueError: for unknown settings, weights of another number or sum, or values outside their range.
+        """
+        if unknown := sorted(set(settings) - set(self.settings)):
+            raise ValueError(f"unknown settings {unknown}; choose from {sorted(self.settings)}")
+        if not n_models:
+            raise ValueError("no model to merge; give at least one")
+        if self.scope_setting and settings.get(self.scope_setting, self.scope) not in ("tensor", "model"):
+            raise ValueError(f"{self.scope_setting} is {settings[self.scope_setting]!r}; choose 'tensor' or 'model'")
+        if self.check:
+            accepted(self.check, {"n_models": n_models, "has_pretrained": has_pretrained} | settings)
+        if self.weights == "found":
+            if weights is not None:
+                raise ValueError("this method finds its weights itself; give none")
+            return settings
+        if self.weights == "average":
+            return {"weights": check_weights(weights, n_models, bool(settings.get("extrapolate", False))), **settings}
+        return {"weights": check_free_weights(weights, n_models), **settings}
+
+
+def accepted(function: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
+    """Call a function with those of the arguments that it names."""
+    names = inspect.signature(function).parameters
+    return function(*positional, **{name: value for name, value in arguments.items() if name in names})
+
+
+def get_merge_method(name: str) -> MergeMethod:
+    """The merge method of a name, or a `ValueError` that lists the known ones."""
+    if name not in MERGE_METHODS:
+        raise ValueError(f"unknown merge method {name!r}; choose from {sorted(MERGE_METHODS)}")
+    return MERGE_METHODS[name]
+
+
+# --- what methods measure ---------------------------------------------------------------------------------------------
+
+
+def _norms(group: Group, normalize: bool = True) -> dict[str, Any]:
+    return {"norms": fisher_norms(part.extras["fishers"] for part in group.parts())} if normalize else {}
+
+
+def _cutoffs(group: Group, density: float = 0.2) -> dict[str, Any]:
+    if density == 1:
+        return {}
+    ks = [n_kept(density, group.n_entries)] * group.n_models
+    return {"cutoffs": find_cutoffs(lambda: (part.task_vectors for part in group.parts()), ks, group.dtype)}
+
+
+def _bands(group: Group, density: float = 0.15, gamma: float = 0.01) -> dict[str, Any]:
+    passes = lambda: (part.task_vectors for part in group.parts())  # noqa: E731
+    counts = band_counts(density, gamma, group.n_entries)
+    found = [find_cutoffs(passes, [k] * group.n_models, group.dtype) for k in counts]
+    return {"cutoffs": list(zip(*found, strict=True))}
+
+
+def _generators(group: Group, seed: int = 0) -> dict[str, Any]:
+    return {"generators": mask_generators(seed, group.n_models, group.name)}
+
+
+def _slerp_weights(group: Group, t: float = 0.5, dot_threshold: float = 0.9995, on: str = "weights") -> dict[str, Any]:
+    vectors = (part.tensors if on == "weights" else part.task_vectors for part in group.parts())
+    return {"weights": slerp_weights(inner_products(vectors), t, dot_threshold)}
+
+
+def _stock_weights(group: Group, clip: bool = True) -> dict[str, Any]:
+    return {"weights": model_stock_weights(inner_products(part.task_vectors for part in group.parts()), clip)}
+
+
+def _krum_weights(group: Group, n_byzantine: int = 1, n_selected: int = 1) -> dict[str, Any]:
+    gram = inner_products((part.tensors for part in group.parts()), centred=True)
+    return {"weights": krum_weights(gram, n_byzantine, n_selected)}
+
+
+def _median_weights(group: Group, eps: float = 1e-6, max_iterations: int = 1000) -> dict[str, Any]:
+    gram = inner_products((part.tensors for part in group.parts()), centred=True)
+    return {"weights": geometric_median_weights(gram, eps, max_iterations)}
+
+
+MERGE_METHODS: dict[str, MergeMethod] = {
+    "weight_average": MergeMethod(weight_average),
+    "task_arithmetic": MergeMethod(task_arithmetic, "free", ("pretrained",)),
+    "fisher": MergeMethod(fisher, "average", ("fishers",), _norms, "model"),
+    "ties": MergeMethod(ties, "free", ("pretrained",), _cutoffs, "model", "trim_scope", check_density),
+    "dare": MergeMethod(dare, "free", ("pretrained",), _generators, check=check_dropping),
+    "della": MergeMethod(della, "free", ("pretrained",), _generators, check=check_dropping),
+    "breadcrumbs": MergeMethod(breadcrumbs, "free", ("pretrained",), _bands, check=check_band),
+    "slerp": MergeMethod(slerp, "found", (), _slerp_weights, "tensor", "scope", check_slerp),
+    "model_stock": MergeMethod(model_stock, "found", ("pretrained",), _stock_weights),
+    "regmean": MergeMethod(regmean, "found", ("grams",), check=check_alpha, whole=True),
+    "median": MergeMethod(median, "found", check=check_median),
+    "trimmed_mean": MergeMethod(trimmed_mean, "found", check=check_trimmed_mean),
+    "krum": MergeMethod(krum, "found", (), _krum_weights, "model", check=check_krum),
+    "geometric_median": MergeMethod(geometric_median, "found", (), _median_weights, "model", check=check_median),
+}

@@ -1,0 +1,118 @@
+"""Keep the largest entries of a tensor, or of a stream of its parts, exactly: k of them, lowest index first among equals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DIGIT = 16  # bits looked at in one pass
+SLACK = 1e-9  # 0.7 * 10 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996: both are meant exactly
+
+
+def n_kept(density: float, n: int) -> int:
+    """How many of `n` entries a density keeps: the whole part of `density * n`.
+
+    >>> n_kept(0.29, 100), n_kept(0.2, 4)
+    (29, 0)
+    """
+    return math.floor(density * n + SLACK)
+
+
+@dataclass
+class Cutoff:
+    """Keep what is larger than `magnitude`, and the first `n_equal` entries that equal it.
+
+    The entries come in one tensor or in parts; `n_equal` counts down, so the parts must come in order.
+    """
+
+    magnitude: float
+    n_equal: int
+
+    def keep(self, magnitudes: Tensor) -> Tensor:
+        """Which of the next magnitudes are kept, a boolean tensor of their shape."""
+        if self.n_equal == 0:
+            return magnitudes > self.magnitude
+        kept = magnitudes >= self.magnitude
+        equal = magnitudes == self.magnitude
+        n_equal = int(equal.sum())
+        if n_equal > self.n_equal:
+            surplus = equal.reshape(-1).nonzero().squeeze(1)[self.n_equal :]
+            kept.view(-1)[surplus] = False
+        self.n_equal -= min(n_equal, self.n_equal)
+        return kept
+
+
+def trim(vector: Tensor, cutoff: Cutoff) -> Tensor:
+    """The vector with the entries below the cutoff set to 0 (the first step of TIES).
+
+    >>> trim(torch.tensor([3.0, -1.0, 1.0, 2.0]), Cutoff(1.0, n_equal=1))
+    tensor([ 3., -1.,  0.,  2.])
+    """
+    return vector * cutoff.keep(vector.abs())
+
+
+class MagnitudeSearch:
+    """Finds the magnitude of the k-th largest entry of a stream in two passes (four in float64), in 512 KB.
+
+    The bit pattern of a non-negative float grows with its value, so the k-th largest magnitude is found like a number in
+    base 65,536: each pass counts one digit of those entries whose higher digits are already known.
+    """
+
+    def __init__(self, k: int, dtype: torch.dtype = torch.float32) -> None:
+        self._bits = torch.finfo(dtype).bits
+        self.n_passes = self._bits // DIGIT
+        self._digit = 0  # passes done
+        self._prefix = 0  # digits found so far
+        self._remaining = k  # how many of the entries with that prefix are among the k largest
+        self._counts = np.zeros(1 << DIGIT, dtype=np.int64)
+
+    def count(self, magnitudes: Tensor) -> None:
+        """Take notice of some magnitudes, all at or above 0."""
+        values = magnitudes.reshape(-1).numpy().view(np.uint32 if self._bits == 32 else np.uint64)
+        shift = self._bits - DIGIT * (self._digit + 1)
+        if self._digit:
+            values = values[values >> np.array(shift + DIGIT, values.dtype) == self._prefix]
+        digits = (values >> np.array(shift, values.dtype)).astype(np.uint16)  # the cast drops the higher digits
+        self._counts += np.bincount(digits, minlength=1 << DIGIT)
+
+    def end_pass(self) -> None:
+        """All magnitudes of this pass were seen: settle its digit."""
+        from_top = np.cumsum(self._counts[::-1])
+        place = int(np.searchsorted(from_top, self._remaining))  # first digit, from the top, at which k is reached
+        digit = (1 << DIGIT) - 1 - place
+        self._remaining -= int(from_top[place - 1]) if place else 0
+        self._prefix = self._prefix << DIGIT | digit
+        self._digit += 1
+        self._counts[:] = 0
+
+    @property
+    def cutoff(self) -> Cutoff:
+        """The cutoff that keeps exactly k entries."""
+        pattern = np.array([self._prefix], dtype=np.uint32 if self._bits == 32 else np.uint64)
+        return Cutoff(float(pattern.view(np.float32 if self._bits == 32 else np.float64)[0]), self._remaining)
+
+
+def find_cutoffs(passes: Callable[[], Iterable[Sequence[Tensor]]], ks: Sequence[int], dtype: torch.dtype) -> list[Cutoff]:
+    """For each model the cutoff that keeps its `ks[i]` largest entries.
+
+    Args:
+        passes: starts a new pass over the parts; each part holds one vector per model. Called two times (four in float64),
+            or not at all where nothing is kept.
+        ks: how many entries to keep, one number per model.
+        dtype: of the vectors, float32 or float64.
+    """
+    if not any(ks):
+        return [Cutoff(math.inf, 0) for _ in ks]
+    searches = [MagnitudeSearch(k, dtype) for k in ks]
+    for _ in range(searches[0].n_passes):
+        for part in passes():
+            for search, vector in zip(searches, part, strict=True):
+                search.count(vector.abs())
+        for search in searches:
+            search.end_pass()
+    return [search.cutoff if k else Cutoff(math.inf, 0) for search, k in zip(searches, ks, strict=True)]

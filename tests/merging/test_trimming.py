@@ -1,0 +1,54 @@
+"""The largest entries of a stream: exactly k, lowest index first among equals, whatever the parts."""
+
+import math
+
+import pytest
+import torch
+
+from lib.merging.trimming import Cutoff, find_cutoffs, n_kept, trim
+
+
+def kept(vector, k, parts=1):
+    """The positions that a cutoff of k keeps, found and applied in some parts."""
+    pieces = vector.chunk(parts)
+    [cutoff] = find_cutoffs(lambda: ([piece] for piece in pieces), [k], vector.dtype)
+    return torch.cat([cutoff.keep(piece.abs()) for piece in pieces]).nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("parts", [1, 3, 7])
+@pytest.mark.parametrize("k", [1, 10, 499, 1000])
+def test_the_k_largest_are_those_of_a_sort(dtype, parts, k):
+    vector = torch.randn(1000, generator=torch.Generator().manual_seed(k), dtype=dtype)
+    vector[::7] = vector[0]  # many equal ones
+    order = sorted(range(1000), key=lambda i: (-abs(float(vector[i])), i))
+    assert kept(vector, k, parts) == sorted(order[:k])
+
+
+def test_equal_magnitudes_are_kept_from_the_lowest_index_on():
+    vector = torch.tensor([1.0, -2.0, 2.0, 1.0, -1.0, 1.0])
+    assert kept(vector, 4) == [0, 1, 2, 3]
+    assert kept(vector, 4, parts=3) == [0, 1, 2, 3]
+
+
+def test_nothing_is_kept_of_a_count_of_zero_and_zeros_can_be_kept():
+    vector = torch.tensor([0.0, 0.0, 3.0])
+    assert kept(vector, 0) == []
+    assert kept(vector, 2) == [0, 2]
+    assert find_cutoffs(lambda: pytest.fail("no need to look"), [0, 0], torch.float32) == [Cutoff(math.inf, 0)] * 2
+
+
+def test_each_model_has_its_own_count():
+    vectors = [torch.tensor([1.0, 2.0, 3.0]), torch.tensor([30.0, 20.0, 10.0])]
+    cutoffs = find_cutoffs(lambda: [vectors], [1, 0], torch.float32)
+    assert [trim(vector, cutoff).tolist() for vector, cutoff in zip(vectors, cutoffs, strict=True)] == [[0, 0, 3], [0, 0, 0]]
+
+
+def test_subnormal_and_huge_values_are_ordered():
+    vector = torch.tensor([1e-45, 3e38, 1e-38, 0.0, 1e-43])
+    assert kept(vector, 3) == [1, 2, 4]
+
+
+@pytest.mark.parametrize(("density", "n", "expected"), [(0.2, 10, 2), (0.29, 100, 29), (0.7, 10, 7), (1, 3, 3), (0.1, 9, 0)])
+def test_a_density_keeps_the_whole_part_of_its_share(density, n, expected):
+    assert n_kept(density, n) == expected
