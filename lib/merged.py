@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib.compatibility import check_compatible
+from lib.folders import copy_model_files, new_folder
 from lib.merging import StateDict, check_weights, get_merge_method, merge_state_dicts
-from lib.models import WEIGHTS, Checkpoint, check_compatible
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+from lib.models import WEIGHTS, Checkpoint
 
 
 @dataclass(frozen=True)
@@ -59,21 +57,10 @@ class MergedModel:
         """
         from safetensors.torch import save_file
 
-        folder = Path(folder)
-        if folder.exists():
-            raise ValueError(f"output folder {folder} exists; give a new one")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.parent / f".{folder.name}.{os.getpid()}.partial"
-        temporary.mkdir()
-        try:
-            for name in ("config.json", *TOKENIZER_FILES):
-                if (self.folder / name).is_file():
-                    shutil.copy(self.folder / name, temporary / name)
+        with new_folder(folder) as temporary:
+            copy_model_files(self.folder, temporary)
             save_file(self.state_dict(), temporary / WEIGHTS, metadata={"format": "pt"})
-            os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return folder
+        return Path(folder)
 
 
 def merge(

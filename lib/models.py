@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
-ARCHITECTURE_FIELDS = (
-    "model_type", "architectures", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
-)  # fmt: skip
 
 
 def resolve_pretrained(name: str) -> str:
@@ -136,38 +133,6 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"model folder {folder} has its weights in shards; one file {WEIGHTS} is needed here")
     return Checkpoint(folder.resolve(), f"folder-{fingerprint(str(folder))}", folder.name)
-
-
-def check_compatible(checkpoints: Sequence[Checkpoint]) -> None:
-    """Raise unless the models share architecture, label names in order, and tokenizer.
-
-    Raises:
-        ValueError: naming the model, what was found, and what is needed.
-    """
-    first = checkpoints[0]
-    for other in checkpoints[1:]:
-        for field in ARCHITECTURE_FIELDS:
-            if first.config.get(field) != other.config.get(field):
-                raise ValueError(
-                    f"{other.name} has {field} {other.config.get(field)}, but {first.name} has {first.config.get(field)}; "
-                    "only models of one architecture can be merged"
-                )
-        if first.label_names != other.label_names:
-            raise ValueError(
-                f"{other.name} has labels {list(other.label_names)}, but {first.name} has {list(first.label_names)}; "
-                "names and order must be equal, or the averaged heads mean nothing"
-            )
-        if not _same_tokenizer(first.folder, other.folder):
-            raise ValueError(f"{other.name} and {first.name} have different tokenizers; their embedding rows do not match")
-
-
-def _same_tokenizer(folder: Path, other: Path) -> bool:
-    """Equal token-to-id maps and special tokens; equal files need no look inside."""
-    files = (folder / "tokenizer.json", other / "tokenizer.json")
-    if all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes():
-        return True
-    first, second = load_tokenizer(str(folder)), load_tokenizer(str(other))
-    return first.get_vocab() == second.get_vocab() and first.special_tokens_map == second.special_tokens_map
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lib.compatibility import check_compatible
 from lib.models import (
     Checkpoint,
-    check_compatible,
     fingerprint,
     load_checkpoint,
     load_tokenizer,

@@ -86,7 +86,7 @@ class Merge:
                 yield from self._copied(name)
                 continue
             measured = self._measure(name, [name]) if self.method.measure and found is None else found or {}
-            for part in self._inputs(name):
+            for part in self.inputs(name):
                 merged = self._merged(part, measured).to(info.dtype)
                 if not _is_finite(merged):
                     raise ValueError(self._culprit(part, info.dtype))
@@ -103,7 +103,7 @@ class Merge:
         dtype = torch.float64 if any(info.dtype == torch.float64 for info in infos) else torch.float32
         n_entries = sum(self.models[0].tensors[each].n_entries for each in names)
         group = Group(
-            name, lambda: (part for each in names for part in self._inputs(each)), len(self.models), n_entries, dtype
+            name, lambda: (part for each in names for part in self.inputs(each)), len(self.models), n_entries, dtype
         )  # fmt: skip
         return accepted(self.method.measure, self.settings, group)
 
@@ -115,7 +115,8 @@ class Merge:
             return weight_average(part.tensors)
         return accepted(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
 
-    def _inputs(self, name: str) -> Iterator[Part]:
+    def inputs(self, name: str) -> Iterator[Part]:
+        """One tensor of all models, part by part."""
         info = self.models[0].tensors[name]
         step = info.n_rows if self.method.whole else max(1, PART_ENTRIES // max(1, info.width))
         for start in range(0, info.n_rows if info.n_entries else 0, max(1, step)):
@@ -139,7 +140,7 @@ class Merge:
 
     def _copied(self, name: str) -> Iterator[Part]:
         """Integer and boolean tensors: counters and positions, which are copied and never averaged."""
-        for part in self._inputs(name):
+        for part in self.inputs(name):
             for model, tensor in zip(self.models[1:], part.tensors[1:], strict=True):
                 if not torch.equal(tensor, part.tensors[0]):
                     first = self.models[0].name

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.compatibility import check_compatible
 from lib.merging import MERGE_METHODS, check_weights, merge_state_dicts
 from lib.merging.dare import dare, della, keep_probability
 from lib.merging.geometry import disentanglement_error, linearised_logits, moved, task_vector_geometry, task_vectors
@@ -22,7 +23,7 @@ from lib.merging.soup import greedy_soup
 from lib.merging.statistics import fisher_diagonal
 from lib.merging.substitution import substitution_score
 from lib.metrics import loss_barrier
-from lib.models import Checkpoint, check_compatible
+from lib.models import Checkpoint
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_merging.json").read_text(encoding="utf-8"))
 ROWS, FIXTURES = {row["id"]: row for row in GOLDEN["rows"]}, GOLDEN["fixtures"]

@@ -1,0 +1,43 @@
+"""The card of a merged model: what it was made of, how, and what it was checked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+CHECKS = (
+    "tensor names, shapes and types of all models",
+    "label names and their order",
+    "tokenizers: equal token-to-id maps and special tokens",
+    "architecture fields of the configurations",
+    "no value that is not finite in the result",
+    "integer tensors equal in all models",
+)
+
+
+def model_card(provenance: Mapping[str, Any], label_names: Sequence[str]) -> str:
+    """Markdown with the front matter of the Hugging Face Hub.
+
+    Args:
+        provenance: `method`, `settings`, `pretrained` and `parents` with the SHA-256 of their weight files.
+        label_names: in order; empty for a model without labels.
+    """
+    parents = [parent["name"] for parent in provenance["parents"]]
+    front = "\n".join(
+        ["---", "tags:", "- merge", "- free-lunch-sanitized", "base_model:", *(f"- {name}" for name in parents), "---"]
+    )
+    rows = "\n".join(
+        f"| {'suspect' if i == 0 else 'other'} | {parent['name']} | {', '.join(sha[:12] for sha in parent['files'].values())} |"
+        for i, parent in enumerate(provenance["parents"])
+    )
+    settings = "\n".join(f"- {name}: {value}" for name, value in provenance["settings"].items()) or "- none"
+    start = f"Pretrained model: {provenance['pretrained']}.\n\n" if provenance["pretrained"] else ""
+    labels = f"Labels in order: {', '.join(label_names)}.\n\n" if label_names else ""
+    checks = "\n".join(f"- {check}" for check in CHECKS)
+    return (
+        f"{front}\n\n# A merge by {provenance['method']}\n\n"
+        "The weights of several models of one architecture were merged in order to weaken a backdoor that one of them may have "
+        "(Arora et al. 2024, arXiv 2402.19334). A merge lowers the success of an attack; it proves nothing about it.\n\n"
+        f"| role | model | SHA-256 of its weights, first digits |\n|---|---|---|\n{rows}\n\n"
+        f"{start}{labels}## Settings\n{settings}\n\n## Checked before merging\n{checks}\n"
+    )

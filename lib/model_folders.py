@@ -1,0 +1,225 @@
+"""Models of other people, in folders or on the Hub: opened, checked against each other, merged into a new folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib.compatibility import align_heads, check_compatible
+from lib.folders import MODEL_FILES, copy_model_files
+from lib.merging import Merge, ModelSource
+from lib.merging.files import PICKLE, PICKLE_INDEX, SafetensorsSource, open_weights
+from lib.merging.sources import RenamedSource, StateDictSource
+from lib.merging.streaming import output_bytes, output_shards, save_merge
+from lib.model_card import model_card
+from lib.models import Checkpoint, resolve_pretrained
+
+SPARE_BYTES = 64 << 20  # for tokenizer, index and card
+GIB = 2**30
+
+
+def open_models(names: Sequence[str], same_labels: bool = False, permute_heads: bool = False) -> Suspects:
+    """Open model folders or Hub models and check that they fit together; only headers and configurations are read.
+
+    Raises:
+        ValueError: for a folder that is missing or damaged, or models that do not fit; says which and why.
+        ConnectionError: for a Hub model without a network.
+    """
+    folders = [model_folder(name) for name in names]
+    checkpoints = [Checkpoint(folder, str(folder), name) for folder, name in zip(folders, names, strict=True)]
+    for checkpoint in checkpoints:
+        _check_config(checkpoint)
+    check_compatible(checkpoints, same_labels=same_labels, any_order=permute_heads)
+    sources = [open_weights(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return Suspects(tuple(checkpoints), tuple(align_heads(checkpoints, sources) if permute_heads else sources))
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model: as given, or of the Hub's local cache after fetching it. Code on the Hub is never fetched."""
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    resolved = resolve_pretrained(name)
+    if Path(resolved).is_dir():
+        return Path(resolved)
+    from huggingface_hub import snapshot_download
+
+    patterns = [*MODEL_FILES, "*.safetensors", "*.safetensors.index.json"]
+    try:
+        folder = Path(snapshot_download(resolved, allow_patterns=patterns))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(resolved, allow_patterns=[*patterns, PICKLE, PICKLE_INDEX, "pytorch_model-*.bin"]))
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"could not get model {name!r} from the Hub: {str(error).splitlines()[0]}") from error
+    return folder
+
+
+def _check_config(checkpoint: Checkpoint) -> None:
+    if not (checkpoint.folder / "config.json").is_file():
+        found = sorted(path.name for path in checkpoint.folder.iterdir())
+        raise ValueError(f"model folder {checkpoint.folder} has no config.json; found {found or 'nothing'}")
+    try:
+        quantization = checkpoint.config.get("quantization_config")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{checkpoint.folder / 'config.json'} is damaged: {error}") from error
+    if quantization:
+        raise ValueError(f"{checkpoint.name} is quantised ({quantization.get('quant_method')}); dequantise the model first")
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Models that fit together, the suspect first."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    sources: tuple[ModelSource, ...]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Label names in the suspect's order."""
+        return self.checkpoints[0].label_names
+
+    @property
+    def folders(self) -> list[Path]:
+        """The models' folders."""
+        return [checkpoint.folder for checkpoint in self.checkpoints]
+
+    def plan(self, method: str, pretrained: str | None = None, texts: Path | None = None, **settings: Any) -> Plan:
+        """Check a merge; see `lib.merging.engine.Merge` for the settings.
+
+        Args:
+            method: a key of `MERGE_METHODS`.
+            pretrained: folder or Hub id of the model they were fine-tuned from.
+            texts: clean texts for methods that measure the models (fisher, regmean).
+        """
+        start = _open_pretrained(pretrained, self.sources[0]) if pretrained else None
+        statistics = _measured(method, self.folders, texts)
+        tied = _tied_in_files(self.checkpoints[0], self.sources)
+        merge = Merge(self.sources, method, pretrained=start, statistics=statistics, tied=tied, **settings)
+        return Plan(self, merge, method, pretrained, {name: value for name, value in settings.items() if value})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A merge of model folders, checked and ready to be written."""
+
+    models: Suspects
+    merge: Merge
+    method: str
+    pretrained: str | None
+    settings: dict[str, Any]
+
+    def describe(self, output: Path) -> str:
+        """What will be read and written, for a person."""
+        n_entries = sum(info.n_entries for info in self.merge.tensors.values())
+        size, n_files = output_bytes(self.merge) / GIB, len(output_shards(self.merge))
+        merged = "\n".join(f"  {'suspect' if i == 0 else 'other  '} {m.name}" for i, m in enumerate(self.models.checkpoints))
+        return (
+            f"{self.method} of {len(self.models.checkpoints)} models with {len(self.merge.tensors)} tensors, {n_entries:,} "
+            f"parameters:\n{merged}\nsettings: {self.merge.settings}\noutput: {output}, {size:.2f} GiB in {n_files} file(s)"
+        )
+
+    def check_space(self, output: Path) -> None:
+        """Raise a `ValueError` unless the output fits on the disk."""
+        parent = next(folder for folder in [*output.absolute().parents] if folder.exists())
+        needed, free = output_bytes(self.merge) + SPARE_BYTES, shutil.disk_usage(parent).free
+        if needed > free:
+            raise ValueError(f"{output} needs {needed / GIB:.2f} GiB, but {parent} has {free / GIB:.2f} GiB free")
+        if not os.access(parent, os.W_OK):
+            raise ValueError(f"{parent} is read-only; give an output folder elsewhere")
+
+    def write(self, folder: Path) -> None:
+        """Write the merged model with configuration, tokenizer, model card and provenance into an existing folder."""
+        from tqdm.auto import tqdm
+
+        files = [_weight_files(source) for source in self.merge.models]
+        with (
+            ThreadPoolExecutor(1) as pool,
+            tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar,
+        ):
+            digests = [[pool.submit(_sha256, file) for file in each] for each in files]
+            written = save_merge(self.merge, folder, bar.update)
+            hashes = [[digest.result() for digest in each] for each in digests]
+        copied = copy_model_files(self.models.folders[0], folder)
+        self._note_dtype(folder / "config.json")
+        parents = [
+            {"name": model.name, "files": {file.name: digest for file, digest in zip(paths, shas, strict=True)}}
+            for model, paths, shas in zip(self.models.checkpoints, files, hashes, strict=True)
+        ]
+        provenance = {
+            "method": self.method, "settings": {**self.settings, **_plain(self.merge.settings)}, "pretrained": self.pretrained,
+            "parents": parents, "written": [*written, *copied],
+        }  # fmt: skip
+        (folder / "merge.json").write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(provenance, self.models.label_names), encoding="utf-8")
+
+    def _note_dtype(self, config_file: Path) -> None:
+        dtypes = {info.dtype for info in self.merge.tensors.values() if info.dtype.is_floating_point}
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        for field in {"dtype", "torch_dtype"} & config.keys():
+            config[field] = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else config[field]
+        config_file.write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+
+
+def _open_pretrained(name: str, first: ModelSource) -> ModelSource:
+    """The pretrained weights under the models' names: `embeddings...` of a bare encoder is `bert.embeddings...` there."""
+    source = open_weights(model_folder(name), name)
+    if any(key in first.tensors for key in source.tensors):
+        return source
+    prefix = next(iter(first.tensors)).split(".")[0] + "."
+    return RenamedSource(source, prefix)
+
+
+def _measured(method: str, folders: Sequence[Path], texts: Path | None) -> dict[str, list[ModelSource]]:
+    from lib.merging.methods import get_merge_method
+    from lib.model_statistics import KINDS, measure_folder
+
+    kinds = [kind for kind in get_merge_method(method).needs if kind in KINDS]
+    if not kinds:
+        return {}
+    if texts is None:
+        raise ValueError(f"{method} measures the models on clean texts; give a file of them with --texts")
+    lines = [line.strip() for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{texts} has no text")
+    return {kind: [StateDictSource(measure_folder(folder, kind, lines), str(folder)) for folder in folders] for kind in kinds}
+
+
+def _tied_in_files(first: Checkpoint, sources: Sequence[ModelSource]) -> dict[str, str]:
+    """Tensors that a file holds twice although the configuration says that they are one: equal ones of vocabulary size."""
+    if not first.config.get("tie_word_embeddings", True):
+        return {}
+    infos = sources[0].tensors
+    large = [key for key, info in infos.items() if info.shape[:1] == (first.config.get("vocab_size"),) and len(info.shape) == 2]
+    tied = {}
+    for key in large[1:]:
+        same_shape = infos[key].shape == infos[large[0]].shape
+        if same_shape and all(_equal(source, key, large[0]) for source in sources):
+            tied[key] = large[0]
+    return tied
+
+
+def _equal(source: ModelSource, key: str, other: str, step: int = 1024) -> bool:
+    n_rows = source.tensors[key].n_rows
+    ranges = [(start, min(n_rows, start + step)) for start in range(0, n_rows, step)]
+    return all(torch.equal(source.rows(key, *each).clone(), source.rows(other, *each)) for each in ranges)
+
+
+def _weight_files(source: ModelSource) -> list[Path]:
+    return source.files if isinstance(source, SafetensorsSource) else []
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
