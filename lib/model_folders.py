@@ -16,7 +16,7 @@ import torch
 
 from lib.compatibility import align_heads, check_compatible
 from lib.folders import MODEL_FILES, copy_model_files
-from lib.merging import Merge, ModelSource
+from lib.merging import Merge, ModelSource, get_merge_method
 from lib.merging.files import PICKLE, PICKLE_INDEX, SafetensorsSource, open_weights
 from lib.merging.sources import RenamedSource, StateDictSource
 from lib.merging.streaming import output_bytes, output_shards, save_merge
@@ -139,14 +139,12 @@ class Plan:
         """Write the merged model with configuration, tokenizer, model card and provenance into an existing folder."""
         from tqdm.auto import tqdm
 
-        files = [_weight_files(source) for source in self.merge.models]
-        with (
-            ThreadPoolExecutor(1) as pool,
-            tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar,
-        ):
-            digests = [[pool.submit(_sha256, file) for file in each] for each in files]
+        with tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar:
             written = save_merge(self.merge, folder, bar.update)
-            hashes = [[digest.result() for digest in each] for each in digests]
+        files = [_weight_files(source) for source in self.merge.models]
+        with ThreadPoolExecutor() as pool:  # after the merge, or both would want the same cores
+            digests = [[pool.submit(_sha256, file) for file in each] for each in files]
+        hashes = [[digest.result() for digest in each] for each in digests]
         copied = copy_model_files(self.models.folders[0], folder)
         self._note_dtype(folder / "config.json")
         parents = [
@@ -182,12 +180,11 @@ def _open_pretrained(name: str, first: ModelSource) -> ModelSource:
 
 
 def _measured(method: str, folders: Sequence[Path], texts: Path | None) -> dict[str, list[ModelSource]]:
-    from lib.merging.methods import get_merge_method
-    from lib.model_statistics import KINDS, measure_folder
-
-    kinds = [kind for kind in get_merge_method(method).needs if kind in KINDS]
+    kinds = [need for need in get_merge_method(method).needs if need != "pretrained"]
     if not kinds:
         return {}
+    from lib.model_statistics import measure_folder  # needs transformers, which most merges do without
+
     if texts is None:
         raise ValueError(f"{method} measures the models on clean texts; give a file of them with --texts")
     lines = [line.strip() for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,4 +126,5 @@ def _write_report(models: Suspects, folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core reads ahead
     sys.exit(main())

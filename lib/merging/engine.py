@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from lib.merging.checks import check_mergeable, check_pretrained, check_tied
 from lib.merging.methods import Group, MergeMethod, Part, accepted, get_merge_method
 from lib.merging.sources import ModelSource, TensorInfo
 
-PART_ENTRIES = 1 << 19  # entries of a part: 2 MB in float32, so that a merge works in the processor's cache
+PART_ENTRIES = 1 << 18  # entries of a part: 1 MB in float32, so that a merge works in the cache of one core
 
 
 class Merge:
@@ -76,44 +77,57 @@ class Merge:
         Raises:
             ValueError: for values that are not finite, or integer tensors that differ; names model and tensor.
         """
-        scope = (
-            self.settings.get(self.method.scope_setting, self.method.scope) if self.method.scope_setting else self.method.scope
-        )
-        floating = [name for name, info in self.tensors.items() if info.dtype.is_floating_point]
-        found = self._measure("", floating) if self.method.measure and scope == "model" else None
-        for name, info in self.tensors.items():
-            if not info.dtype.is_floating_point:
-                yield from self._copied(name)
-                continue
-            measured = self._measure(name, [name]) if self.method.measure and found is None else found or {}
-            for part in self.inputs(name):
-                merged = self._merged(part, measured).to(info.dtype)
-                if not _is_finite(merged):
-                    raise ValueError(self._culprit(part, info.dtype))
-                yield Part(name, part.start, [merged])
+        scope = self.settings.get(self.method.scope_setting) or self.method.scope
+        together = scope == "model" or self.method.measure is None
+        for names in [list(self.tensors)] if together else [[name] for name in self.tensors]:
+            measured = self._measure(names)
+            for part in self._read_ahead(names):
+                yield self._merged(part, measured)
 
-    def _measure(self, name: str, names: Sequence[str]) -> dict[str, Any]:
+    def _measure(self, names: Sequence[str]) -> dict[str, Any]:
         """What the method needs to know about some tensors; those without a starting point are none of its business."""
-        if self.method.measure is None:
+        infos = self.models[0].tensors
+        names = [name for name in names if infos[name].dtype.is_floating_point and not self._is_plain(name)]
+        if self.method.measure is None or not names:
             return {}
-        names = [each for each in names if not self._is_plain(each)]
-        if not names:
-            return {}
-        infos = [model.tensors[each] for model in self.models for each in names]
-        dtype = torch.float64 if any(info.dtype == torch.float64 for info in infos) else torch.float32
-        n_entries = sum(self.models[0].tensors[each].n_entries for each in names)
+        dtypes = [model.tensors[name].dtype for model in self.models for name in names]
         group = Group(
-            name, lambda: (part for each in names for part in self.inputs(each)), len(self.models), n_entries, dtype
-        )  # fmt: skip
+            name=names[0] if len(names) == 1 else "",
+            parts=lambda: self._read_ahead(names),
+            n_models=len(self.models),
+            n_entries=sum(infos[name].n_entries for name in names),
+            dtype=torch.float64 if torch.float64 in dtypes else torch.float32,
+        )
         return accepted(self.method.measure, self.settings, group)
 
     def _is_plain(self, name: str) -> bool:
         return name in self._without_start and self.head == "average" and "pretrained" in self.method.needs
 
-    def _merged(self, part: Part, measured: Mapping[str, Any]) -> Tensor:
+    def _merged(self, part: Part, measured: Mapping[str, Any]) -> Part:
+        dtype = self.tensors[part.name].dtype
+        if not dtype.is_floating_point:
+            self._check_equal(part)
+            return Part(part.name, part.start, part.tensors[:1])
         if self._is_plain(part.name):
-            return weight_average(part.tensors)
-        return accepted(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
+            merged = weight_average(part.tensors)
+        else:
+            merged = accepted(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
+        merged = merged.to(dtype)
+        if not _is_finite(merged):
+            raise ValueError(self._culprit(part, dtype))
+        return Part(part.name, part.start, [merged])
+
+    def _read_ahead(self, names: Sequence[str]) -> Iterator[Part]:
+        """The inputs of some tensors; of large ones the next part is read while this one is worked on."""
+        stream = (part for name in names for part in self.inputs(name))
+        if sum(self.models[0].tensors[name].n_entries for name in names) <= 2 * PART_ENTRIES:
+            yield from stream
+            return
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(next, stream, None)
+            while (part := ahead.result()) is not None:
+                ahead = pool.submit(next, stream, None)
+                yield part
 
     def inputs(self, name: str) -> Iterator[Part]:
         """One tensor of all models, part by part."""
@@ -138,14 +152,12 @@ class Merge:
             extras["grams"] = [source.rows(name, 0, source.tensors[name].n_rows) for source in sources]
         return extras
 
-    def _copied(self, name: str) -> Iterator[Part]:
-        """Integer and boolean tensors: counters and positions, which are copied and never averaged."""
-        for part in self.inputs(name):
-            for model, tensor in zip(self.models[1:], part.tensors[1:], strict=True):
-                if not torch.equal(tensor, part.tensors[0]):
-                    first = self.models[0].name
-                    raise ValueError(f"{model.name}: integer tensor {name!r} differs from {first}; it cannot be averaged")
-            yield Part(name, part.start, part.tensors[:1])
+    def _check_equal(self, part: Part) -> None:
+        """Integer and boolean tensors are counters and positions, which are copied and never averaged."""
+        for model, tensor in zip(self.models[1:], part.tensors[1:], strict=True):
+            if not torch.equal(tensor, part.tensors[0]):
+                first = self.models[0].name
+                raise ValueError(f"{model.name}: integer tensor {part.name!r} differs from {first}; it cannot be averaged")
 
     def _culprit(self, part: Part, dtype: torch.dtype) -> str:
         extras = [(self.pretrained.name, part.extras["pretrained"])] if self.pretrained is not None else []

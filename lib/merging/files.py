@@ -33,7 +33,7 @@ class Place:
 
 
 class SafetensorsSource:
-    """A model in safetensors files. Only headers are read when it is opened; rows go through one reused buffer.
+    """A model in safetensors files. Only headers are read when it is opened; rows go through two reused buffers.
 
     Reading with `preadv` instead of mapping keeps the file's pages out of the process's resident memory.
     """
@@ -48,15 +48,17 @@ class SafetensorsSource:
                     raise ValueError(f"{name}: tensor {key!r} is in {self.places[key].file.name} and in {file.name}")
                 self.tensors[key], self.places[key] = info, place
         self._descriptors: dict[Path, int] = {}
-        self._buffer = torch.empty(0, dtype=torch.uint8)
+        # Two, in turn: one is worked on while the other is filled.
+        self._buffers = [torch.empty(0, dtype=torch.uint8)] * 2
 
     def rows(self, key: str, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop`, shape (rows, width); valid until the next call."""
+        """Rows `start` to `stop`, shape (rows, width); valid until the next call but one."""
         info, place = self.tensors[key], self.places[key]
         n_bytes = (stop - start) * info.width * info.dtype.itemsize
-        if len(self._buffer) < n_bytes:
-            self._buffer = torch.empty(n_bytes, dtype=torch.uint8)
-        part = self._buffer[:n_bytes]
+        self._buffers.reverse()
+        if len(self._buffers[0]) < n_bytes:
+            self._buffers[0] = torch.empty(n_bytes, dtype=torch.uint8)
+        part = self._buffers[0][:n_bytes]
         self._read(place.file, memoryview(part.numpy()), place.offset + start * info.width * info.dtype.itemsize)
         return part.view(info.dtype).view(stop - start, info.width)
 

@@ -53,7 +53,7 @@ class ModelSource(Protocol):
         """All tensors in order."""
 
     def rows(self, key: str, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop` of a tensor, shape (rows, width); valid until the next call, and not to be modified."""
+        """Rows `start` to `stop`, shape (rows, width); valid until the next call but one, and not to be modified."""
 
 
 class StateDictSource:

@@ -78,7 +78,7 @@ def disjoint_mean(vectors: Sequence[Tensor], sign: Tensor, weights: Sequence[flo
     """
     total, divisor = torch.zeros_like(sign), torch.zeros_like(sign)
     for vector, weight in zip(vectors, check_free_weights(weights, len(vectors)), strict=True):
-        agrees = vector * sign > 0
-        total.add_(vector * agrees)
-        divisor.add_(agrees, alpha=abs(weight))
-    return total.div_(divisor.clamp_(min=torch.finfo(divisor.dtype).tiny))
+        agreeing = (vector * sign).clamp_(min=0)  # 0 where the signs differ
+        total.add_(agreeing)
+        divisor.add_(agreeing > 0, alpha=abs(weight))
+    return total.mul_(sign).div_(divisor.clamp_(min=torch.finfo(divisor.dtype).tiny))

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DIGIT = 16  # bits looked at in one pass
+DIGIT = np.dtype("<u2")  # 16 bits are looked at in one pass; floats lie in memory with the lowest first
+BASE = 1 << 16
 SLACK = 1e-9  # 0.7 * 10 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996: both are meant exactly
 
 
@@ -64,37 +65,34 @@ class MagnitudeSearch:
     """
 
     def __init__(self, k: int, dtype: torch.dtype = torch.float32) -> None:
-        self._bits = torch.finfo(dtype).bits
-        self.n_passes = self._bits // DIGIT
-        self._digit = 0  # passes done
-        self._prefix = 0  # digits found so far
-        self._remaining = k  # how many of the entries with that prefix are among the k largest
-        self._counts = np.zeros(1 << DIGIT, dtype=np.int64)
+        self._float = np.dtype(np.float32 if dtype == torch.float32 else np.float64)
+        self.n_passes = self._float.itemsize // np.dtype(DIGIT).itemsize
+        self._found: list[int] = []  # digits, the highest first
+        self._remaining = k  # how many of the entries with these digits are among the k largest
+        self._counts = np.zeros(BASE, dtype=np.int64)
 
     def count(self, magnitudes: Tensor) -> None:
         """Take notice of some magnitudes, all at or above 0."""
-        values = magnitudes.reshape(-1).numpy().view(np.uint32 if self._bits == 32 else np.uint64)
-        shift = self._bits - DIGIT * (self._digit + 1)
-        if self._digit:
-            values = values[values >> np.array(shift + DIGIT, values.dtype) == self._prefix]
-        digits = (values >> np.array(shift, values.dtype)).astype(np.uint16)  # the cast drops the higher digits
-        self._counts += np.bincount(digits, minlength=1 << DIGIT)
+        digits = magnitudes.reshape(-1).numpy().view(DIGIT).reshape(-1, self.n_passes).T[::-1]  # the highest first
+        known = np.ones(1, dtype=bool)
+        for digit, found in zip(digits, self._found, strict=False):
+            known = known & (digit == found)
+        current = digits[len(self._found)]
+        self._counts += np.bincount(current[known] if self._found else current, minlength=BASE)
 
     def end_pass(self) -> None:
         """All magnitudes of this pass were seen: settle its digit."""
         from_top = np.cumsum(self._counts[::-1])
         place = int(np.searchsorted(from_top, self._remaining))  # first digit, from the top, at which k is reached
-        digit = (1 << DIGIT) - 1 - place
         self._remaining -= int(from_top[place - 1]) if place else 0
-        self._prefix = self._prefix << DIGIT | digit
-        self._digit += 1
+        self._found.append(BASE - 1 - place)
         self._counts[:] = 0
 
     @property
     def cutoff(self) -> Cutoff:
         """The cutoff that keeps exactly k entries."""
-        pattern = np.array([self._prefix], dtype=np.uint32 if self._bits == 32 else np.uint64)
-        return Cutoff(float(pattern.view(np.float32 if self._bits == 32 else np.float64)[0]), self._remaining)
+        pattern = np.array(self._found[::-1], dtype=DIGIT)
+        return Cutoff(float(pattern.view(self._float)[0]), self._remaining)
 
 
 def find_cutoffs(passes: Callable[[], Iterable[Sequence[Tensor]]], ks: Sequence[int], dtype: torch.dtype) -> list[Cutoff]:
