@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -148,6 +149,7 @@ def timed(command: Sequence[str], output: Path) -> tuple[float, float]:
     A small process starts it: the peak of a child counts what its parent held when it was forked.
     """
     shutil.rmtree(output, ignore_errors=True)
+    os.sync()  # what the last one wrote is not written back while this one runs
     done = subprocess.run([sys.executable, "-S", "-c", MEASURE, *command], capture_output=True, text=True, check=False)
     if done.returncode or not output.exists():
         raise RuntimeError(f"{command[:3]} failed: {done.stderr[-2000:]}")
@@ -176,6 +178,7 @@ def bandwidth_limit(models: Sequence[Path], folder: Path) -> float:
 
 def in_process(models: Sequence[Path], folder: Path, repeats: int) -> None:
     """An average without start-up and hashing, against what the disk cache allows."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # as the command does
     limits, merges = [], []
     for _ in range(repeats + 1):
         limits.append(bandwidth_limit(models, folder))
@@ -215,19 +218,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--families", nargs="+", default=["bert", "llama"], choices=sorted(CONFIGS))
+    parser.add_argument("--methods", nargs="+", default=["linear", "slerp", "ties"], choices=["linear", "slerp", "ties"])
     parser.add_argument("--large", action="store_true", help="two Llama-shaped models of more than 2 GB instead")
     options = parser.parse_args()
     paths.cache_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=paths.cache_dir()) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.large:
             large(folder, options.repeats)
             return
         for family in options.families:
-            run_family(folder, family, options.repeats)
+            run_family(folder, family, options.methods, options.repeats)
 
 
-def run_family(folder: Path, family: str, repeats: int) -> None:
+def run_family(folder: Path, family: str, methods: Sequence[str], repeats: int) -> None:
     """All comparisons on models of one shape."""
     shapes = bert_shapes() if family == "bert" else llama_shapes()
     dtype = torch.float32 if family == "bert" else torch.bfloat16
@@ -244,6 +248,8 @@ def run_family(folder: Path, family: str, repeats: int) -> None:
         ("slerp", ["--method", "slerp"], models[:2], None),
         ("ties", ["--method", "ties", "--set", "trim_scope", "tensor", "--pretrained", str(start)], others, start),
     ):
+        if method not in methods:
+            continue
         config = folder / f"{method}.yml"
         config.write_text(mergekit_config(method, given, base, str(dtype).removeprefix("torch.")))
         rows = {

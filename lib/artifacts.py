@@ -14,7 +14,7 @@ import pandas as pd
 from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
 from lib.attacks.published import PublishedAttack, load_published
 from lib.datasets import Task, format_texts, load_task, stratified_sample
-from lib.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
+from lib.recipes import DataRecipe, InitialRecipe, ModelRecipe, StatisticsRecipe, TriggeredRecipe, TriggerRecipe
 from lib.store import Store
 
 TRIGGER_FILE, RECORD_FILE, TEXTS_FILE = "trigger.json", "training.json", "texts.json"
@@ -175,3 +175,36 @@ def make_checkpoint(recipe: ModelRecipe, sources: Sources, n_threads: int | None
     except Exception as error:
         raise RuntimeError(f"training {recipe.name!r} failed: {type(error).__name__}: {error}") from error
     return recipe.name
+
+
+def make_initial(recipe: InitialRecipe, sources: Sources) -> Path:
+    """The folder of a classifier before fine-tuning, made now or read from the store."""
+
+    def make(folder: Path) -> None:
+        from lib.models import load_tokenizer, new_classifier, quiet_transformers
+
+        with quiet_transformers():
+            new_classifier(sources.pretrained, recipe.label_names, recipe.head_seed).save_pretrained(folder)
+            load_tokenizer(sources.pretrained).save_pretrained(folder)
+
+    return sources.store.get_or_make(recipe, make)
+
+
+def make_statistics(recipe: StatisticsRecipe, sources: Sources, n_threads: int | None = None) -> str:
+    """Measure a model of the store on clean texts unless that was done; returns a name for the progress bar."""
+
+    def make(folder: Path) -> None:
+        import torch
+        from safetensors.torch import save_file
+
+        from lib.model_statistics import measure_folder
+        from lib.models import WEIGHTS
+
+        if n_threads:
+            torch.set_num_threads(n_threads)
+        texts = load_rows(recipe.data, sources).head(recipe.n)
+        found = measure_folder(sources.store.root / recipe.model, recipe.kind, texts, recipe.max_length)
+        save_file(found, folder / WEIGHTS)
+
+    sources.store.get_or_make(recipe, make)
+    return f"{recipe.kind} {recipe.data.dataset}"

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from lib.attacks import bite
+from lib.merging import ties as merging_ties
 from lib.merging import weight_average
-from lib.metrics import attack_success_rate, loss_barrier, removed_share
+from lib.metrics import attack_success_rate, loss_barrier, pareto_front, removed_share
 
 NOT_ATTEMPTED, CORRECT = "not attempted", "correct"
 
@@ -37,6 +38,18 @@ def label_bias(answer: Callable[..., Any] | None) -> str:
     """Notebook 02: `answer(n_target, n_other, p)` is the z-score of words' bias towards the target label."""
     cases = [([2.0], [0.0], 2 / 3), ([1.0, 30.0], [1.0, 10.0], 0.5), ([5.0], [20.0], 0.25)]
     return _function(answer, bite.label_bias, [(np.array(target), np.array(other), p) for target, other, p in cases])
+
+
+def merge_agreeing(answer: Callable[..., Any] | None) -> str:
+    """Notebook 05: `answer(vectors)` elects a sign per entry and averages the entries that have it."""
+    first, second, third = torch.tensor([6.0, -5, 4, 0]), torch.tensor([-3.0, -1, 5, 0]), torch.tensor([-1.0, 2, 0, 0])
+    return _function(answer, merging_ties.merge_agreeing, [([first, second],), ([first, second, third],), ([third],)])
+
+
+def front(answer: Sequence[str] | None, summary: pd.DataFrame) -> str:
+    """Notebook 05: the names of the methods on the Pareto front of a table with `variant`, `asr` and `cacc`."""
+    on_front = summary[pareto_front(summary["asr"], summary["cacc"])]["variant"]
+    return _name(None if answer is None else ", ".join(sorted(answer)), ", ".join(sorted(on_front)))
 
 
 def asr(answer: Callable[..., float] | None) -> str:

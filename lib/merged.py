@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lib.compatibility import check_compatible
 from lib.folders import copy_model_files, new_folder
-from lib.merging import StateDict, check_weights, get_merge_method, merge_state_dicts
+from lib.merging import StateDict, get_merge_method, merge_state_dicts
 from lib.models import WEIGHTS, Checkpoint
 
 
@@ -22,11 +22,17 @@ class MergedModel:
     parents: tuple[Checkpoint, ...]
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
+    pretrained: Checkpoint | None = None  # the common starting point, for methods with task vectors
+    statistics: dict[str, tuple[Checkpoint, ...]] = field(default_factory=dict)  # "fishers" or "grams" of each parent
 
     @property
     def key(self) -> str:
-        """A hash of parents, method and settings."""
-        content = [[parent.key for parent in self.parents], self.method, self.settings]
+        """A hash of parents, method, settings, and what else went into the merge."""
+        content: list[Any] = [[parent.key for parent in self.parents], self.method, self.settings]
+        if self.pretrained:
+            content.append(self.pretrained.key)
+        if self.statistics:
+            content.append({kind: [each.key for each in measured] for kind, measured in self.statistics.items()})
         return f"merged-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]}"
 
     @property
@@ -46,8 +52,14 @@ class MergedModel:
 
     def state_dict(self) -> StateDict:
         """Compute the merged weights."""
-        state_dicts = [parent.state_dict() for parent in self.parents]
-        return merge_state_dicts(state_dicts, self.method, [p.name for p in self.parents], **self.settings)
+        return merge_state_dicts(
+            [parent.state_dict() for parent in self.parents],
+            self.method,
+            [parent.name for parent in self.parents],
+            pretrained=self.pretrained.state_dict() if self.pretrained else None,
+            statistics={kind: [each.state_dict() for each in measured] for kind, measured in self.statistics.items()},
+            **self.settings,
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write a complete model in Hugging Face format, whole or not at all.
@@ -64,22 +76,31 @@ class MergedModel:
 
 
 def merge(
-    models: Sequence[Checkpoint], method: str = "weight_average", weights: Sequence[float] | None = None, **settings: Any
+    models: Sequence[Checkpoint],
+    method: str = "weight_average",
+    weights: Sequence[float] | None = None,
+    *,
+    pretrained: Checkpoint | None = None,
+    statistics: Mapping[str, Sequence[Checkpoint]] | None = None,
+    **settings: Any,
 ) -> MergedModel:
     """Merge checkpoints after checking that architecture, labels and tokenizers agree.
 
     Args:
         models: at least one checkpoint.
         method: a key of `MERGE_METHODS`.
-        weights: averaging weights, one per model, summing to 1; default 1/n each.
+        weights: one per model; averages sum to 1 (default 1/n each), task vectors take them as they are (default 1 each).
+        pretrained: the common starting point, for methods with task vectors.
+        statistics: "fishers" or "grams" of each model, for methods that need them.
         settings: further arguments of the method.
 
     Raises:
-        ValueError: for no model, an unknown method, wrong weights, or models that do not fit together.
+        ValueError: for no model, an unknown method or setting, wrong weights, or models that do not fit together.
     """
-    get_merge_method(method)
+    merge_method = get_merge_method(method)
     if not models:
         raise ValueError("no model to merge; give at least one")
-    check_compatible(models)
-    checked = check_weights(weights, len(models), bool(settings.get("extrapolate", False)))
-    return MergedModel(tuple(models), method, {"weights": checked, **settings})
+    check_compatible([*models, *([pretrained] if pretrained else [])])
+    checked = merge_method.checked(len(models), weights, pretrained is not None, **settings)
+    known = {kind: tuple(measured) for kind, measured in (statistics or {}).items()}
+    return MergedModel(tuple(models), method, checked, pretrained, known)

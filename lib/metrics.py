@@ -112,6 +112,18 @@ def flip_rate(clean_predictions: ArrayLike, predictions: ArrayLike, labels: Arra
     return float((predictions[kept] == target_label).mean()) if kept.any() else float("nan")
 
 
+def pareto_front(asr: ArrayLike, cacc: ArrayLike) -> NDArray[np.bool_]:
+    """Which points no other point beats: none has a lower or equal ASR and a higher or equal CACC, one of them strictly.
+
+    >>> pareto_front([0.1, 0.2, 0.3], [0.90, 0.92, 0.91]).tolist()
+    [True, True, False]
+    """
+    first, second = _same_length(asr, cacc)
+    no_worse = (first[None, :] <= first[:, None]) & (second[None, :] >= second[:, None])
+    better = (first[None, :] < first[:, None]) | (second[None, :] > second[:, None])
+    return np.asarray(~(no_worse & better).any(axis=1))
+
+
 def loss_barrier(coefficients: ArrayLike, losses: ArrayLike, above: str = "chord") -> float:
     """How far the loss rises above the straight line between the two ends of a path; 0 when it never does.
 

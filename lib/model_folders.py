@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from lib.merging.sources import RenamedSource, StateDictSource
 from lib.merging.streaming import output_bytes, output_shards, save_merge
 from lib.model_card import model_card
 from lib.models import Checkpoint, resolve_pretrained
+from lib.provenance import FileHashes
 
 SPARE_BYTES = 64 << 20  # for tokenizer, index and card
 GIB = 2**30
@@ -135,21 +134,17 @@ class Plan:
         if not os.access(parent, os.W_OK):
             raise ValueError(f"{parent} is read-only; give an output folder elsewhere")
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, hashes: FileHashes) -> None:
         """Write the merged model with configuration, tokenizer, model card and provenance into an existing folder."""
         from tqdm.auto import tqdm
 
         with tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar:
             written = save_merge(self.merge, folder, bar.update)
-        files = [_weight_files(source) for source in self.merge.models]
-        with ThreadPoolExecutor() as pool:  # after the merge, or both would want the same cores
-            digests = [[pool.submit(_sha256, file) for file in each] for each in files]
-        hashes = [[digest.result() for digest in each] for each in digests]
         copied = copy_model_files(self.models.folders[0], folder)
         self._note_dtype(folder / "config.json")
         parents = [
-            {"name": model.name, "files": {file.name: digest for file, digest in zip(paths, shas, strict=True)}}
-            for model, paths, shas in zip(self.models.checkpoints, files, hashes, strict=True)
+            {"name": model.name, "files": hashes.get(_weight_files(source))}
+            for model, source in zip(self.models.checkpoints, self.merge.models, strict=True)
         ]
         provenance = {
             "method": self.method, "settings": {**self.settings, **_plain(self.merge.settings)}, "pretrained": self.pretrained,
@@ -215,8 +210,3 @@ def _equal(source: ModelSource, key: str, other: str, step: int = 1024) -> bool:
 
 def _weight_files(source: ModelSource) -> list[Path]:
     return source.files if isinstance(source, SafetensorsSource) else []
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib.artifacts import Sources, published_attack
+from lib.artifacts import Sources, make_initial, published_attack
 from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label
 from lib.attacks.published import load_published, published_files
 from lib.datasets import data_fingerprint, domains_of, get_spec, task_of
-from lib.models import fingerprint
+from lib.models import Checkpoint, fingerprint
 from lib.profiles import Profile, TrainingSettings, checked_value
-from lib.recipes import DataRecipe, ModelRecipe, TriggerRecipe
+from lib.recipes import DataRecipe, InitialRecipe, ModelRecipe, StatisticsRecipe, TriggerRecipe
+from lib.store import recipe_of
 
 # Clean partners on the task itself must differ from the victim in data, order and dropout: their seeds lie far apart.
 SAME_TASK_SEED_STEP = 1000
@@ -158,3 +159,31 @@ class Planner:
         if unknown := sorted(set(self.profile.other_domains) - set(known)):
             raise ValueError(f"{unknown} are no other domains of {task!r}; choose from {known}")
         return (list(self.profile.other_domains) or known)[: self.profile.n_other_domains or None]
+
+    # --- what merging methods need beside the models ----------------------------------------------------------------------
+
+    def initial(self, models: Sequence[Checkpoint]) -> Checkpoint:
+        """The classifier before fine-tuning from which all models of this study started.
+
+        Raises:
+            ValueError: for models of elsewhere, or with different heads: their task vectors have no common start.
+        """
+        seeds = {model.name: self._origin(model)["head_seed"] for model in models}
+        if len(set(seeds.values())) > 1:
+            raise ValueError(
+                f"the models started from heads of different seeds {seeds}: their task vectors have no common start"
+            )
+        seed = next(iter(seeds.values()))
+        recipe = InitialRecipe(fingerprint(self.profile.pretrained), models[0].label_names, seed)
+        return Checkpoint(make_initial(recipe, self.sources), recipe.key, f"{self.profile.pretrained} with head {seed}")
+
+    def statistics(self, kind: str, model: Checkpoint, n: int) -> StatisticsRecipe:
+        """What measures a model of this study on clean validation texts of its own dataset."""
+        data = self.data(self._origin(model)["data"]["dataset"], "validation")
+        return StatisticsRecipe(model.key, kind, data, n, self.profile.max_length)
+
+    def _origin(self, model: Checkpoint) -> dict[str, Any]:
+        recipe = recipe_of(model.folder)
+        if "head_seed" not in recipe or model.folder.parent != self.sources.store.root:
+            raise ValueError(f"{model.name} was not trained in this study: give `pretrained` or `statistics` yourself")
+        return recipe

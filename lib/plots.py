@@ -54,7 +54,7 @@ def plot_story(table: pd.DataFrame) -> Figure:
     axis.set_ylabel("rate on the test set (%)")
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
     title = f"A {attack_title(table['attack'].iloc[0])} backdoor before and after the merge"
-    return _finish(figure, [[axis]], title, table)
+    return finish(figure, [[axis]], title, table)
 
 
 def plot_attacks(table: pd.DataFrame) -> Figure:
@@ -74,7 +74,7 @@ def plot_attacks(table: pd.DataFrame) -> Figure:
         axis.set_title(attack_title(attack))
     axes[0][0].set_ylabel("rate on the test set (%)")
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False)
-    return _finish(figure, axes, "Backdoored models beside clean ones", table)
+    return finish(figure, axes, "Backdoored models beside clean ones", table)
 
 
 def plot_stealth(table: pd.DataFrame) -> Figure:
@@ -96,7 +96,7 @@ def plot_stealth(table: pd.DataFrame) -> Figure:
         if axis is not axes[0][0]:
             axis.set_yticklabels([])
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, title=None)
-    return _finish(figure, axes, "What each trigger does to the texts", table, has_intervals=False)
+    return finish(figure, axes, "What each trigger does to the texts", table, has_intervals=False)
 
 
 def plot_loss_curves(curves: pd.DataFrame) -> Figure:
@@ -112,7 +112,7 @@ def plot_loss_curves(curves: pd.DataFrame) -> Figure:
     axis.annotate("chance", (0.995, curves["chance_loss"].max()), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     axis.set(xlabel="optimiser step", ylabel="training loss (nats)", ylim=(0, None))
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, title=None)
-    return _finish(figure, [[axis]], "Training losses of the models to be merged", curves, has_intervals=False)
+    return finish(figure, [[axis]], "Training losses of the models to be merged", curves, has_intervals=False)
 
 
 def plot_merging(table: pd.DataFrame) -> Figure:
@@ -161,7 +161,7 @@ def plot_barrier(table: pd.DataFrame) -> Figure:
     axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
     axes[1].legend(loc="lower left", frameon=False, fontsize=8)
     axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
-    return _finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table, has_intervals=False)
+    return finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table, has_intervals=False)
 
 
 def plot_transfer(table: pd.DataFrame) -> Figure:
@@ -172,7 +172,7 @@ def plot_transfer(table: pd.DataFrame) -> Figure:
     sns.heatmap(grid, annot=True, fmt=".0f", cmap="cividis", vmin=50, vmax=100, cbar_kws={"label": "accuracy (%)"}, ax=axis)
     axis.set(xlabel="tested on", ylabel="fine-tuned on")
     axis.tick_params(axis="y", rotation=0)
-    return _finish(figure, [[axis]], "Accuracy from domain to domain", table, has_intervals=False)
+    return finish(figure, [[axis]], "Accuracy from domain to domain", table, has_intervals=False)
 
 
 def _rates_by_step(table: pd.DataFrame, step: str, label: str, title: str, points: bool = False) -> Figure:
@@ -206,7 +206,7 @@ def _rates_by_step(table: pd.DataFrame, step: str, label: str, title: str, point
         axis.set_ylabel("rate on the test set (%)")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02))
-    return _finish(figure, axes, title, table)
+    return finish(figure, axes, title, table)
 
 
 def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
@@ -218,7 +218,7 @@ def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill:
     axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
 
 
-def _finish(
+def finish(
     figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: str, table: pd.DataFrame, has_intervals: bool = True
 ) -> Figure:
     """Title, subtitle with task and seeds, per-cent axes, no chart junk."""

@@ -96,6 +96,26 @@ class ModelRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class InitialRecipe(Recipe):
+    """A classifier before fine-tuning: the pretrained model with the head of a seed. Task vectors start from it."""
+
+    pretrained: str  # fingerprint
+    label_names: tuple[str, ...]
+    head_seed: int
+
+
+@dataclass(frozen=True)
+class StatisticsRecipe(Recipe):
+    """What merging methods know of a model beyond its weights, measured on the first `n` rows of some clean texts."""
+
+    model: str  # the model's key, a folder of the store
+    kind: str  # of `lib.model_statistics.KINDS`
+    data: DataRecipe
+    n: int
+    max_length: int
+
+
+@dataclass(frozen=True)
 class ScoreRecipe(Recipe):
     """A model's score on a test set, clean and (with a trigger) attacked."""
 

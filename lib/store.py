@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -102,6 +103,14 @@ class Store:
         locks = self.root / ".locks"
         locks.mkdir(exist_ok=True)
         return FileLock(locks / key)
+
+
+def recipe_of(folder: Path) -> dict[str, Any]:
+    """The recipe of the artifact in a folder as plain values; empty if there is none."""
+    try:
+        return json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def _seal(folder: Path, recipe: Recipe) -> None:

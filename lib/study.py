@@ -16,6 +16,7 @@ from lib.artifacts import (
     fitted_trigger,
     load_rows,
     make_checkpoint,
+    make_statistics,
     make_triggered,
     poisoned_rows,
     triggered_rows,
@@ -23,6 +24,9 @@ from lib.artifacts import (
 from lib.attacks import Trigger
 from lib.datasets import Task, load_task
 from lib.merged import MergedModel
+from lib.merging import get_merge_method
+from lib.merging.soup import greedy_soup
+from lib.model_statistics import N_EXAMPLES
 from lib.models import Checkpoint
 from lib.planning import Planner
 from lib.profiles import get_profile
@@ -139,8 +143,38 @@ class Study:
         return self.train(self.partner_recipes(task, partners, seed))
 
     def merge(self, models: Sequence[Checkpoint], method: str = "weight_average", **settings: Any) -> MergedModel:
-        """Merge checkpoints; see `lib.merged.merge`. The weights are computed when they are needed."""
+        """Merge checkpoints; see `lib.merged.merge`. The weights are computed when they are needed.
+
+        What a method needs beside the models is made for models of this study: the classifier before fine-tuning, and Fisher
+        information or inputs of linear layers on clean validation texts of each model's own dataset.
+        """
+        needs = get_merge_method(method).needs if models else ()
+        if settings.get("on") == "task_vectors" or "pretrained" in needs:
+            settings.setdefault("pretrained", self.planner.initial(models))
+        if kinds := [need for need in needs if need != "pretrained"]:
+            settings.setdefault("statistics", {kind: self.measure(kind, models) for kind in kinds})
         return merged.merge(models, method, **settings)
+
+    def measure(self, kind: str, models: Sequence[Checkpoint], n: int = N_EXAMPLES) -> list[Checkpoint]:
+        """What a merging method knows of each model, "fishers" or "grams", measured in parallel on clean validation texts."""
+        recipes = [self.planner.statistics(kind, model, n) for model in models]
+        if missing := {recipe.key: recipe for recipe in recipes if not self.store.has(recipe)}:
+            self._run_in_parallel(make_statistics, list(missing.values()), f"measuring {kind}", "model")
+        folders = [self.store.folder(recipe) for recipe in recipes]
+        return [
+            Checkpoint(folder, folder.name, f"{kind} of {model.name}") for folder, model in zip(folders, models, strict=True)
+        ]
+
+    def soup(self, models: Sequence[Checkpoint], dataset: str, min_ingredients: int = 2) -> MergedModel:
+        """The greedy soup of the models, its ingredients chosen by clean validation accuracy on a dataset."""
+        score = lambda merge_or_model: self.score(merge_or_model, dataset, split="validation").cacc  # noqa: E731
+        average = lambda chosen: score(self.merge([models[i] for i in chosen]))  # noqa: E731
+        chosen = greedy_soup([score(model) for model in models], average, min_ingredients)
+        return self.merge([models[i] for i in chosen])
+
+    def choose(self, candidates: Sequence[MergedModel], dataset: str) -> MergedModel:
+        """The candidate of the highest clean validation accuracy, the first among equals: all that a defender can go by."""
+        return max(candidates, key=lambda model: self.score(model, dataset, split="validation").cacc)
 
     # --- texts and scores ---------------------------------------------------------------------------------------------
 
@@ -161,13 +195,16 @@ class Study:
         """Texts a user typed, with the trigger in them; equal calls give equal texts."""
         return self.trigger(dataset, attack, seed, **settings)(list(texts), np.random.default_rng(seed))
 
-    def score(self, model: Model, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Score:
+    def score(
+        self, model: Model, dataset: str, attack: str | None = None, seed: int = 0, split: str = "test", **settings: Any
+    ) -> Score:
         """CACC on the clean test set and, with an attack, ASR on the test set with the trigger of `seed`.
 
         The score is kept in the store under the model's key, so asking again costs nothing. `settings` are those of
-        `trigger_recipe`: a model that was trained for another `target_label` is scored for it, too.
+        `trigger_recipe`: a model that was trained for another `target_label` is scored for it, too. What a defender chooses is
+        chosen on the validation split.
         """
-        test = self.planner.data(dataset, "test", TEST_SEED)
+        test = self.planner.data(dataset, split, TEST_SEED)
         trigger = self.trigger_recipe(dataset, attack, seed, **settings) if attack else None
         recipe = ScoreRecipe(model.key, test, trigger, self.profile.max_length)
         self.used_keys.add(recipe.key)

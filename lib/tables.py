@@ -25,13 +25,13 @@ COEFFICIENTS = tuple(round(float(value), 2) for value in np.linspace(0, 1, 11))
 
 def story_table(study: Study, task: str, attack: str, seed: int = 0) -> pd.DataFrame:
     """Table `00_story`: the clean model, the backdoored one, and its average with the models of all other domains."""
-    _train_victims(study, [(task, attack, seed)], ["other_domains"])
-    backdoored, clean = _victim(study, task, attack, seed)
+    train_victims(study, [(task, attack, seed)], ["other_domains"])
+    backdoored, clean = victim(study, task, attack, seed)
     merged = study.merge([backdoored, *study.partners(task, "other_domains", seed)])
     models = {"clean": clean, "backdoored": backdoored, "merged": merged}
     what = {"task": task, "attack": attack, "seed": seed}
     return pd.DataFrame(
-        [{"model": name, **what, **_rates(study.score(model, task, attack, seed))} for name, model in models.items()]
+        [{"model": name, **what, **rates(study.score(model, task, attack, seed))} for name, model in models.items()]
     )
 
 
@@ -62,7 +62,7 @@ def transfer_table(study: Study, task: str, seed: int = 0) -> pd.DataFrame:
     models = study.train([study.recipe(name, seed=seed) for name in names])
     pairs = [(model, trained, tested) for model, trained in zip(models, names, strict=True) for tested in names]
     rows = []
-    for model, trained_on, tested_on in _progress(pairs):
+    for model, trained_on, tested_on in progress(pairs):
         score = study.score(model, tested_on)
         rows.append({"task": task, "trained_on": trained_on, "tested_on": tested_on, "seed": seed, "cacc": score.cacc})
     return pd.DataFrame(rows)
@@ -71,10 +71,10 @@ def transfer_table(study: Study, task: str, seed: int = 0) -> pd.DataFrame:
 def attacks_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> pd.DataFrame:
     """Table `03_attacks`: backdoored models beside the clean model of the same seed, whose ASR is the floor."""
     cases = [(task, attack, seed) for task in tasks for seed in study.seeds for attack in attacks_on(task, attacks, skip)]
-    _train_victims(study, cases)
+    train_victims(study, cases)
     rows = []
-    for task, attack, seed in _progress(cases):
-        backdoored, clean, recipe = *_victim(study, task, attack, seed), study.recipe(task, attack, seed)
+    for task, attack, seed in progress(cases):
+        backdoored, clean, recipe = *victim(study, task, attack, seed), study.recipe(task, attack, seed)
         score, floor = study.score(backdoored, task, attack, seed), study.score(clean, task, attack, seed)
         rows.append(
             {
@@ -85,7 +85,7 @@ def attacks_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], sk
                 "seed": seed,
                 "n_clean": score.n_clean,
                 "n_triggered": score.n_triggered,
-                **_rates(score),
+                **rates(score),
                 "clean_model_cacc": floor.cacc,
                 "asr_floor": floor.asr,
                 "trigger_source": "published" if recipe.trigger and recipe.trigger.published else "fitted",
@@ -119,21 +119,21 @@ def loss_curves(study: Study, task: str, attacks: Sequence[str], seed: int = 0) 
 def merging_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `04_merging`: uniform averages of a backdoored model with 0, 1, 2, ... clean ones; `n_models` counts all."""
     cases = [(task, attack, seed) for seed in study.seeds for attack in attacks]
-    _train_victims(study, cases, PARTNERS)
+    train_victims(study, cases, PARTNERS)
     steps = []
     for _, attack, seed in cases:
         for partners in PARTNERS:
             others = study.partners(task, partners, seed)
             steps += [(attack, seed, partners, others[:n]) for n in range(len(others) + 1)]
     rows = []
-    for attack, seed, partners, others in _progress(steps):
-        backdoored, clean = _victim(study, task, attack, seed)
+    for attack, seed, partners, others in progress(steps):
+        backdoored, clean = victim(study, task, attack, seed)
         before, floor = study.score(backdoored, task, attack, seed), study.score(clean, task, attack, seed)
         score = study.score(study.merge([backdoored, *others]), task, attack, seed) if others else before
         rows.append(
             {
                 **{"task": task, "attack": attack, "merge_method": "weight_average", "partners": partners},
-                **{"n_models": 1 + len(others), "seed": seed, **_rates(score)},
+                **{"n_models": 1 + len(others), "seed": seed, **rates(score)},
                 **{"backdoored_cacc": before.cacc, "backdoored_asr": before.asr, "asr_floor": floor.asr},
                 **{"clean_model_cacc": floor.cacc, "excess_asr": score.asr - floor.asr},
             }
@@ -156,11 +156,11 @@ def coefficient_table(
     the *victim's* fine-tuning only, e.g. `learning_rate`.
     """
     cases = [(task, attack, seed) for seed in (study.seeds if seeds is None else seeds) for attack in attacks]
-    _train_victims(study, cases, partners, **training)
+    train_victims(study, cases, partners, **training)
     steps = [(attack, seed, kind, value) for _, attack, seed in cases for kind in partners for value in coefficients]
     rows = []
-    for attack, seed, kind, coefficient in _progress(steps):
-        backdoored, clean = _victim(study, task, attack, seed, **training)
+    for attack, seed, kind, coefficient in progress(steps):
+        backdoored, clean = victim(study, task, attack, seed, **training)
         others = study.partners(task, kind, seed)
         others = others[:1] if kind == "same_task" else others
         weights = [1 - coefficient, *[coefficient / len(others)] * len(others)]
@@ -168,7 +168,7 @@ def coefficient_table(
         rows.append(
             {
                 **{"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed},
-                **_rates(score),
+                **rates(score),
                 "clean_loss": score.clean_loss,
                 "asr_floor": study.score(clean, task, attack, seed).asr,
                 "distance": backdoored.record["distance"],
@@ -181,19 +181,19 @@ def coefficient_table(
 def domains_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `07_domains`: uniform averages of a backdoored model with every subset of the other domains' models."""
     cases = [(task, attack, seed) for seed in study.seeds for attack in attacks]
-    _train_victims(study, cases, ["other_domains"])
+    train_victims(study, cases, ["other_domains"])
     names = study.other_domains(task)
     subsets = [subset for n in range(len(names) + 1) for subset in combinations(range(len(names)), n)]
     rows = []
-    for (_, attack, seed), subset in _progress([(case, subset) for case in cases for subset in subsets]):
-        backdoored, clean = _victim(study, task, attack, seed)
+    for (_, attack, seed), subset in progress([(case, subset) for case in cases for subset in subsets]):
+        backdoored, clean = victim(study, task, attack, seed)
         others = study.partners(task, "other_domains", seed)
         model: Model = study.merge([backdoored, *[others[i] for i in subset]]) if subset else backdoored
         score = study.score(model, task, attack, seed)
         rows.append(
             {
                 **{"task": task, "attack": attack, "n_domains": len(subset)},
-                **{"domains": "+".join(names[i] for i in subset) or "none", "seed": seed, **_rates(score)},
+                **{"domains": "+".join(names[i] for i in subset) or "none", "seed": seed, **rates(score)},
                 **{"asr_floor": study.score(clean, task, attack, seed).asr},
             }
         )
@@ -203,7 +203,7 @@ def domains_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFra
 # --- shared steps ------------------------------------------------------------------------------------------------------
 
 
-def _train_victims(study: Study, cases: Iterable[tuple[str, str, int]], partners: Sequence[str] = (), **training: Any) -> None:
+def train_victims(study: Study, cases: Iterable[tuple[str, str, int]], partners: Sequence[str] = (), **training: Any) -> None:
     """Train everything that the cases need in one parallel call."""
     recipes = []
     for task, attack, seed in cases:
@@ -213,14 +213,16 @@ def _train_victims(study: Study, cases: Iterable[tuple[str, str, int]], partners
     study.prepare_tests(recipes)
 
 
-def _victim(study: Study, task: str, attack: str, seed: int, **training: Any) -> tuple[Any, Any]:
+def victim(study: Study, task: str, attack: str, seed: int, **training: Any) -> tuple[Any, Any]:
     """The backdoored model (with its own training settings) and the clean model of the same task and seed."""
     return study.model(task, attack, seed, **training), study.model(task, seed=seed)
 
 
-def _rates(score: Score) -> dict[str, Any]:
+def rates(score: Score) -> dict[str, Any]:
+    """The columns of a score."""
     return {"cacc": score.cacc, "asr": score.asr, "correct": score.correct, "hits": score.hits}
 
 
-def _progress(steps: Sequence[Any]) -> Iterable[Any]:
+def progress(steps: Sequence[Any]) -> Iterable[Any]:
+    """A bar over things to score."""
     return tqdm(steps, desc="scoring", unit="score", leave=False)

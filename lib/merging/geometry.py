@@ -53,6 +53,28 @@ def task_vectors(models: Sequence[Mapping[str, Tensor]], pretrained: Mapping[str
     return [{name: task_vector(model[name], pretrained[name]) for name in names} for model in models]
 
 
+def share_kept(
+    merged: Mapping[str, Tensor],
+    merged_with_twin: Mapping[str, Tensor],
+    backdoored: Mapping[str, Tensor],
+    twin: Mapping[str, Tensor],
+) -> float:
+    """How much of the backdoor's direction, from a clean twin of the victim to the victim, a merge keeps.
+
+    For a weight average it is exactly the victim's weight, whatever the models.
+
+    Args:
+        merged: the merge with the victim.
+        merged_with_twin: the same merge with the twin in the victim's place.
+        backdoored: the victim.
+        twin: a clean model of the same data, seed and start.
+    """
+    names = [name for name, tensor in twin.items() if tensor.is_floating_point()]
+    pairs = ((merged[name] - merged_with_twin[name], backdoored[name] - twin[name]) for name in names)
+    gram = inner_products([change, direction] for change, direction in pairs)
+    return float(gram[0, 1] / gram[1, 1])
+
+
 def moved(start: Mapping[str, Tensor], vectors: Sequence[Mapping[str, Tensor]], coefficients: Sequence[float]) -> StateDict:
     """`start` plus the vectors times their coefficients."""
     pairs = list(zip(vectors, coefficients, strict=True))

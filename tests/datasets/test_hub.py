@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hub_stand_in import COMMIT, hub
 
-MODEL = "someone/tiny-bert"
+MODEL, SHADY = "someone/tiny-bert", "someone/shady-bert"
 
 ONLINE = f"""
 import json
@@ -49,6 +49,14 @@ DATA_ONLY = """
 import json
 from lib.datasets import load_task
 print(json.dumps({"data": load_task("sst2", "real").fingerprint}))
+"""
+SANITIZE = f"""
+import json, os
+from pathlib import Path
+from lib.sanitize import main
+output = Path(os.environ["HF_HOME"]) / "merged"
+status = main(["{MODEL}", "{SHADY}", "--output", str(output)])
+print(json.dumps([status, sorted(path.name for path in output.iterdir())]))
 """
 WITHOUT_NETWORK = f"""
 import json
@@ -100,8 +108,10 @@ def repositories(tiny_encoder, data_folder):
     frames = [pd.read_csv(data_folder / "sst2" / f"{split}.tsv", sep="\t", quoting=3) for split in ("train", "test")]
     train, validation = ((frame["text"].tolist(), frame["label"].tolist()) for frame in frames)
     unlabelled = (validation[0][:5], [-1] * 5)
+    files = {file.name: file.read_bytes() for file in tiny_encoder.iterdir()}
     return {
-        f"models/{MODEL}": {file.name: file.read_bytes() for file in tiny_encoder.iterdir()},
+        f"models/{MODEL}": files,
+        f"models/{SHADY}": files | {"modeling_evil.py": b"raise SystemExit('it ran')", "optimizer.pt": b"large"},
         "datasets/stanfordnlp/sst2": files_of("sentence", train=train, validation=validation, test=unlabelled),
     }
 
@@ -115,10 +125,12 @@ def runs(repositories, tmp_path_factory):
         other_machine = start(DATA_ONLY, homes["other_home"], endpoint)
         online = answer(start(ONLINE, homes["home"], endpoint))
         other_machine = answer(other_machine)
+        sanitized = answer(start(SANITIZE, homes["home"], endpoint))
     offline = answer(start(KEYS, homes["home"], "http://127.0.0.1:9", HF_HUB_OFFLINE="1"))
     return {
         "online": online,
         "other machine": other_machine,
+        "sanitized": sanitized,
         "offline": offline,
         "without network": answer(without_network),
         "asked": asked,
@@ -130,6 +142,14 @@ def test_a_dataset_comes_from_the_hub_with_its_validation_split_as_test(runs, da
     assert said["task"] == ["hub", 90, 10, 40, ["negative", "positive"]]  # a tenth of train is carved for validation
     test = pd.read_csv(data_folder / "sst2" / "test.tsv", sep="\t", quoting=3)
     assert said["test"] == test.to_dict("list")
+
+
+def test_models_of_the_hub_are_merged_without_their_code(runs):
+    status, files = runs["sanitized"][0]
+    assert status == 0
+    assert {"README.md", "config.json", "merge.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    assert any(path.startswith(f"{SHADY}/resolve") and path.endswith("model.safetensors") for path in runs["asked"])
+    assert not any("modeling_evil.py" in path or "optimizer.pt" in path for path in runs["asked"])
 
 
 def test_a_model_of_the_hub_is_fine_tuned_and_scored(runs):
