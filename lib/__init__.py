@@ -7,10 +7,12 @@ A map of the package, in the order in which a reader meets it:
 - `words`, `masked_lm`: texts as words, and a language model asked for words.
 - `attacks`: triggers, poisoned training sets, triggered test sets; `stealth`: how visible they are.
 - `models`, `training`, `prediction`: pretrained models, fine-tuning, logits.
-- `merging`: merge methods on tensors, and the checks before any merge.
+- `merging`: merge methods on tensors, one engine that applies them to models in memory or in files, the checks before any
+  merge; `compatibility`: what models must share beside their tensors; `merged`, `model_statistics`: merges of the study.
 - `metrics`: CACC, ASR, floors and intervals.
 - `recipes`, `store`, `planning`, `study`: what determines an artifact, where it is kept, and the one object that notebooks
   talk to.
-- `choices`, `tables`, `outputs`, `plots`, `widgets`, `checks`: tidy tables, files, figures, sliders and exercise answers.
-- `run_notebooks`, `pretrain_pocket`: the commands.
+- `choices`, `tables`, `method_tables`, `outputs`, `plots`, `method_plots`, `widgets`, `checks`: tidy tables, files, figures,
+  sliders and exercise answers.
+- `run_notebooks`, `sanitize` (with `sanitizing`, models of other people), `pretrain_pocket`: the commands.
 """

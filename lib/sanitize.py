@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.provenance import FileHashes
+from lib.sanitizing.provenance import FileHashes
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hashes = FileHashes()
     if not options.dry_run and not options.output.exists():
         hashes.start([options.suspect, *options.others])  # torch is imported meanwhile
-    from lib.sanitizing import run
+    from lib.sanitizing.run import run
 
     try:
         run(options, hashes)

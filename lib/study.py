@@ -149,10 +149,10 @@ class Study:
         information or inputs of linear layers on clean validation texts of each model's own dataset.
         """
         needs = get_merge_method(method).needs if models else ()
-        if settings.get("on") == "task_vectors" or "pretrained" in needs:
-            settings.setdefault("pretrained", self.planner.initial(models))
-        if kinds := [need for need in needs if need != "pretrained"]:
-            settings.setdefault("statistics", {kind: self.measure(kind, models) for kind in kinds})
+        if "pretrained" not in settings and ("pretrained" in needs or settings.get("on") == "task_vectors"):
+            settings["pretrained"] = self.planner.initial(models)
+        if "statistics" not in settings and (kinds := [need for need in needs if need != "pretrained"]):
+            settings["statistics"] = {kind: self.measure(kind, models) for kind in kinds}
         return merged.merge(models, method, **settings)
 
     def measure(self, kind: str, models: Sequence[Checkpoint], n: int = N_EXAMPLES) -> list[Checkpoint]:

@@ -406,7 +406,7 @@ def test_a_disk_without_space_is_found_before_writing(run, folders, monkeypatch)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(run, folders, monkeypatch):
-    from lib import model_folders
+    from lib.sanitizing import model_folders
 
     def full(merge, folder, progress):
         (folder / SINGLE).write_bytes(b"half")

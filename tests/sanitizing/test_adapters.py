@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from lib import sanitize
-from lib.adapters import CONFIG, WEIGHTS, merge_adapters
+from lib.sanitizing.adapters import CONFIG, WEIGHTS, merge_adapters
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from lib.merging import Merge, ModelSource, get_merge_method
 from lib.merging.files import PICKLE, PICKLE_INDEX, SafetensorsSource, open_weights
 from lib.merging.sources import RenamedSource, StateDictSource
 from lib.merging.streaming import output_bytes, output_shards, save_merge
-from lib.model_card import model_card
 from lib.models import Checkpoint, resolve_pretrained
-from lib.provenance import FileHashes
+from lib.sanitizing.model_card import model_card
+from lib.sanitizing.provenance import FileHashes
 
 SPARE_BYTES = 64 << 20  # for tokenizer, index and card
 GIB = 2**30

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lib.adapters import is_adapter, merge_adapters
 from lib.folders import new_folder
-from lib.model_folders import Suspects, open_models
-from lib.provenance import FileHashes
 from lib.run_notebooks import parse_value
+from lib.sanitizing.adapters import is_adapter, merge_adapters
+from lib.sanitizing.model_folders import Suspects, open_models
+from lib.sanitizing.provenance import FileHashes
 
 if TYPE_CHECKING:
-    from lib.evaluation import Evaluation
+    from lib.sanitizing.evaluation import Evaluation
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -57,8 +58,9 @@ def run(options: argparse.Namespace, hashes: FileHashes) -> None:
             summary = _write_report(models, folder)
     print(f"wrote {options.output}", summary, sep="\n" if summary else "")
     if evaluation:
-        from lib.evaluation import evaluation_table
+        from lib.sanitizing.evaluation import evaluation_table
 
+        torch.set_num_threads(os.cpu_count() or 1)  # the merge left a core for reading
         print(evaluation_table([evaluation.score(models.folders[0], "suspect"), evaluation.score(options.output, "merged")]))
 
 
@@ -72,13 +74,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _evaluation(options: argparse.Namespace) -> Evaluation | None:
     if options.evaluate is None and not options.trigger and options.target_label is None:
         return None
-    from lib.evaluation import read_evaluation  # imported late: a merge alone needs neither pandas nor transformers
+    from lib.sanitizing.evaluation import read_evaluation  # imported late: a merge alone needs neither pandas nor transformers
 
     return read_evaluation(options.evaluate, options.trigger, options.target_label)
 
 
 def _write_report(models: Suspects, folder: Path) -> str:
-    from lib.model_report import layer_report, report_table
+    from lib.sanitizing.model_report import layer_report, report_table
 
     report = layer_report(models.sources)
     report.to_csv(folder / "report.csv", index=False)

@@ -1,0 +1,4 @@
+"""Models of other people: opened, checked, merged file by file, described and evaluated (`python -m lib.sanitize`).
+
+Nothing is imported here: the command starts its hashing process before torch is loaded.
+"""
