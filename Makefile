@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test lint lab report clean
+.PHONY: study test verify lint lab report clean
 
 study: $(READY)
 	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) --jobs $(JOBS) \
@@ -17,6 +17,10 @@ study: $(READY)
 test: lint
 	$(BIN)/python -m pytest -m "not slow and not notebooks"
 	$(BIN)/python -m pytest -m "notebooks and not slow"
+
+# Regenerates the tables that the profile's manifest lists, elsewhere, and compares them with the committed ones.
+verify: $(READY)
+	$(BIN)/python -m lib.verify --profile $(PROFILE) $(if $(ONLY),--only $(ONLY))
 
 lint: $(READY)
 	$(BIN)/ruff check lib tests notebooks

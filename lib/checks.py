@@ -52,6 +52,17 @@ def front(answer: Sequence[str] | None, summary: pd.DataFrame) -> str:
     return _name(None if answer is None else ", ".join(sorted(answer)), ", ".join(sorted(on_front)))
 
 
+def colluders_needed(answer: int | None, collusion: pd.DataFrame) -> str:
+    """Notebook 08: the smallest number of colluding models whose mean ASR is above one half; 0 for none."""
+    means = collusion.groupby("n_backdoored")["asr"].mean()
+    return _value(answer, int((means > 0.5).idxmax()) if (means > 0.5).any() else 0)
+
+
+def majority(answer: int | None, n_models: int) -> str:
+    """Notebook 08: how many models fix the median of a weight between their values."""
+    return _value(answer, n_models // 2 + 1)
+
+
 def asr(answer: Callable[..., float] | None) -> str:
     """Notebook 03: `answer(predictions, labels, target_label)` is the attack success rate."""
     cases = [([1, 1, 0], [0, 0, 0], 1), ([1, 1, 0, 1], [0, 0, 0, 1], 1), ([2, 0, 2, 2], [0, 1, 2, 3], 2)]

@@ -42,6 +42,7 @@ class Planner:
         seed: int = 0,
         *,
         head_seed: int | None = None,
+        trigger_seed: int | None = None,
         target_label: int | None = None,
         poisoning_rate: float | None = None,
         regime: str | None = None,
@@ -55,6 +56,7 @@ class Planner:
             attack: a key of `ATTACKS`, or None for a clean model.
             seed: draws the training rows, the poison, the order of the batches and dropout.
             head_seed: draws the classification head; default `seed`. Models to be merged must share it.
+            trigger_seed: of the trigger; default `seed`. Colluding models have one trigger and training sets of their own.
             target_label: default the dataset's.
             poisoning_rate: default the profile's; published texts have their own.
             regime: which rows are poisoned, "mixed", "dirty" or "clean"; default the attack's own.
@@ -69,7 +71,8 @@ class Planner:
             raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
         if regime is not None and regime not in REGIMES:
             raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
-        trigger = self.trigger_recipe(dataset, attack, seed, target_label, **(attack_settings or {})) if attack else None
+        drawn = seed if trigger_seed is None else trigger_seed
+        trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **(attack_settings or {})) if attack else None
         if trigger and trigger.published:
             if poisoning_rate is not None or regime is not None:
                 raise ValueError(f"published {attack!r} texts have a rate and a regime of their own; they cannot be set")

@@ -61,6 +61,11 @@ def explore_tasks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -
     _explore_column(plot, table, "task", list(dict.fromkeys(table["task"])))
 
 
+def explore_methods(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
+    """A menu of the table's merge methods over the same figure as above."""
+    _explore_column(plot, table, "merge_method", ["all", *dict.fromkeys(table["merge_method"])])
+
+
 def _explore_column(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame, column: str, options: list[str]) -> None:
     def draw(value: str) -> Figure:
         figure = plot(table if value == "all" else table[table[column] == value])

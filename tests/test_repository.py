@@ -44,7 +44,7 @@ def test_every_requirement_is_pinned_to_one_version():
 def test_the_commands_of_the_design_are_there():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
-    assert {"study", "test", "lab", "report", "clean"} <= targets
+    assert {"study", "test", "verify", "lab", "report", "clean"} <= targets
 
 
 def test_importing_the_package_loads_no_model_library():

@@ -12,7 +12,7 @@ from torch import Tensor
 from lib.merging.averaging import weight_average, widened
 from lib.merging.checks import check_mergeable, check_pretrained, check_tied
 from lib.merging.methods import Group, MergeMethod, Part, accepted, get_merge_method
-from lib.merging.sources import ModelSource, TensorInfo
+from lib.merging.sources import ModelSource, StateDictSource, TensorInfo
 
 PART_ENTRIES = 1 << 18  # entries of a part: 1 MB in float32, so that a merge works in the cache of one core
 
@@ -118,9 +118,10 @@ class Merge:
         return Part(part.name, part.start, [merged])
 
     def _read_ahead(self, names: Sequence[str]) -> Iterator[Part]:
-        """The inputs of some tensors; of large ones the next part is read while this one is worked on."""
+        """The inputs of some tensors; of large files the next part is read while this one is worked on."""
         stream = (part for name in names for part in self.inputs(name))
-        if sum(self.models[0].tensors[name].n_entries for name in names) <= 2 * PART_ENTRIES:
+        n_entries = sum(self.models[0].tensors[name].n_entries for name in names)
+        if n_entries <= 2 * PART_ENTRIES or all(isinstance(model, StateDictSource) for model in self.models):
             yield from stream
             return
         with ThreadPoolExecutor(1) as pool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -127,8 +128,13 @@ class MergeMethod:
 
 def accepted(function: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
     """Call a function with those of the arguments that it names."""
-    names = inspect.signature(function).parameters
+    names = _argument_names(function)
     return function(*positional, **{name: value for name, value in arguments.items() if name in names})
+
+
+@cache
+def _argument_names(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 def get_merge_method(name: str) -> MergeMethod:

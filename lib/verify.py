@@ -1,0 +1,162 @@
+"""Regenerate the tables of a profile and compare them with the committed ones: `python -m lib.verify --profile pocket`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib import paths
+from lib.outputs import MANIFEST
+from lib.profiles import PROFILES, as_dict, get_profile
+from lib.run_notebooks import check_arguments, find_notebooks, parse_value, run
+
+# Trainings on another processor round otherwise, and take another path from there.
+RATE_TOLERANCE = 0.05  # absolute, of what lies in [0, 1]
+OTHER_TOLERANCE = 0.10  # relative, of losses, distances and the like
+SETTINGS = ("coefficient", "value", "poisoning_rate", "learning_rate", "epochs")  # floats that name a row
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution of a notebook, and the outputs that a manifest says it made."""
+
+    notebook: str
+    parameters: dict[str, Any]
+    outputs: tuple[str, ...]
+
+
+def read_jobs(folder: Path, profile: str, only: Sequence[str] = ()) -> list[Job]:
+    """What made the tables of a folder, as its manifest says, in the order of the notebooks.
+
+    Raises:
+        ValueError: for a folder without a manifest.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(f"{folder} has no {MANIFEST}: there is nothing to verify; run `make study PROFILE={profile}` first")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    usual = json.loads(json.dumps(as_dict(get_profile(profile))))
+    found: dict[str, Job] = {}
+    for name, entry in manifest.items():
+        if only and entry["notebook"][:2] not in only:
+            continue
+        fields = {field: value for field, value in entry["profile"].items() if usual.get(field) != value}
+        key = json.dumps([entry["notebook"], entry["parameters"], fields], sort_keys=True)
+        before = found[key].outputs if key in found else ()
+        found[key] = Job(entry["notebook"], entry["parameters"] | fields, (*before, name))
+    return sorted(found.values(), key=lambda job: job.notebook)
+
+
+def compare(committed: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    """In what two tables differ beyond the tolerances; empty if in nothing.
+
+    Rows are compared in order: names, counts and settings must be equal, rates and other measured numbers close.
+    """
+    if list(committed) != list(found):
+        return [f"columns {list(found)}, committed {list(committed)}"]
+    if len(committed) != len(found):
+        return [f"{len(found)} rows, committed {len(committed)}"]
+    differences = []
+    for column in committed:
+        old, new = committed[column], found[column]
+        if column in SETTINGS or not (_is_measured(old) and _is_measured(new)):
+            wrong = (old != new) & ~(old.isna() & new.isna())
+        else:
+            wrong = pd.Series(~_are_close(old.to_numpy(float), new.to_numpy(float)))
+        if wrong.any():
+            row = int(np.argmax(wrong.to_numpy()))
+            values = f"{new.iloc[row]}, committed {old.iloc[row]}"
+            differences.append(f"{column}: {int(wrong.sum())} of {len(old)} rows, the first is {row}: {values}")
+    return differences
+
+
+def _is_measured(column: pd.Series) -> bool:
+    return pd.api.types.is_float_dtype(column)
+
+
+def _are_close(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Within the tolerance of rates where both lie in [0, 1], and of other numbers elsewhere."""
+    are_rates = bool(np.nanmin([old, new], initial=0) >= 0 and np.nanmax([old, new], initial=0) <= 1)
+    allowed = RATE_TOLERANCE if are_rates else OTHER_TOLERANCE * np.abs(old)
+    return (np.abs(new - old) <= allowed) | (np.isnan(old) & np.isnan(new))
+
+
+def verify(profile: str, jobs: Sequence[Job], given: dict[str, Any], work: Path) -> list[str]:
+    """Run the jobs into another folder and compare their tables with the committed ones; returns what is wrong.
+
+    Args:
+        profile: whose tables are verified.
+        jobs: as from `read_jobs`.
+        given: parameters that replace those of the manifest, e.g. a folder it does not know.
+        work: a folder for the new outputs.
+    """
+    committed, problems = paths.figures_dir(profile), []
+    for job in jobs:
+        [notebook] = [path for path in find_notebooks([job.notebook[:2]]) if path.stem == job.notebook]
+        parameters = check_arguments([notebook], profile, _accepted(job.parameters) | given)
+        with _outputs_in(work):
+            [outcome] = run(parameters, profile)
+        if outcome.error:
+            problems.append(f"{job.notebook}: {outcome.error}")
+            continue
+        for name in job.outputs:
+            if not (committed / f"{name}.csv").is_file():
+                continue  # a figure
+            old, new = (pd.read_csv(folder / f"{name}.csv") for folder in (committed, work / "figures" / profile))
+            differences = compare(old, new)
+            problems += [f"{name}: {difference}" for difference in differences]
+            print(f"  {name}: {'differs' if differences else f'{len(new)} rows agree'}", flush=True)
+    return problems
+
+
+@contextmanager
+def _outputs_in(work: Path) -> Iterator[None]:
+    """Context in which notebooks write their outputs into another folder."""
+    before = dict(os.environ)
+    os.environ |= {"FREE_LUNCH_FIGURES": str(work / "figures"), "FREE_LUNCH_EXECUTED": str(work / "executed")}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _accepted(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Without what a manifest keeps by its last name only."""
+    return {name: value for name, value in parameters.items() if name not in ("name", "data_dir", "cache_dir")}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status: 0 if all tables agree, 1 if not, 2 for arguments that make no sense."""
+    parser = argparse.ArgumentParser(prog="python -m lib.verify", description=__doc__)
+    parser.add_argument("--profile", default="pocket", help=f"one of {', '.join(sorted(PROFILES))}")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="numbers of notebooks, e.g. 04 06")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    options = parser.parse_args(arguments)
+    try:
+        get_profile(options.profile)
+        find_notebooks(options.only)
+        jobs = read_jobs(paths.figures_dir(options.profile), options.profile, options.only)
+        given = {name: parse_value(value) for name, value in options.parameter}
+        with tempfile.TemporaryDirectory() as work:
+            problems = verify(options.profile, jobs, given, Path(work))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"\n{sum(len(job.outputs) for job in jobs)} outputs of {len(jobs)} executions verified, {len(problems)} differences")
+    print(*problems, sep="\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
