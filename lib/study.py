@@ -128,6 +128,10 @@ class Study:
 
         n_jobs = min(self.n_jobs, len(recipes))
         n_threads = max(1, joblib.cpu_count() // n_jobs)
+        if n_jobs == 1:  # a worker would spend longer on its imports than many a pocket model on its training
+            for recipe in tqdm(recipes, desc=title, unit=unit):
+                make(recipe, self.sources, n_threads)
+            return
         with joblib.parallel_config("loky", inner_max_num_threads=n_threads):
             jobs = (joblib.delayed(make)(recipe, self.sources, n_threads) for recipe in recipes)
             done = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)

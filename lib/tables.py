@@ -164,7 +164,8 @@ def coefficient_table(
         others = study.partners(task, kind, seed)
         others = others[:1] if kind == "same_task" else others
         weights = [1 - coefficient, *[coefficient / len(others)] * len(others)]
-        score = study.score(study.merge([backdoored, *others], weights=weights), task, attack, seed)
+        model: Model = study.merge([backdoored, *others], weights=weights) if coefficient else backdoored
+        score = study.score(model, task, attack, seed)
         rows.append(
             {
                 **{"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed},
