@@ -31,7 +31,7 @@ def check_compatible(checkpoints: Sequence[Checkpoint], same_labels: bool = Fals
     Args:
         checkpoints: at least one.
         same_labels: the caller knows that classifiers whose labels have no names mean the same by them.
-        any_order: equal label names in another order are no error: the caller permutes the heads (`permute_head`).
+        any_order: equal label names in another order are no error: the caller permutes the heads (`align_heads`).
 
     Raises:
         ValueError: naming the model, what was found, and what is needed.

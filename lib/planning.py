@@ -21,6 +21,11 @@ SAME_TASK_SEED_STEP = 1000
 PARTNERS = ("same_task", "other_domains")
 
 
+def _check_regime(regime: str | None) -> None:
+    if regime is not None and regime not in REGIMES:
+        raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+
+
 @dataclass(frozen=True)
 class Planner:
     """Recipes of a profile. `Study` has these methods, too."""
@@ -56,7 +61,7 @@ class Planner:
             attack: a key of `ATTACKS`, or None for a clean model.
             seed: draws the training rows, the poison, the order of the batches and dropout.
             head_seed: draws the classification head; default `seed`. Models to be merged must share it.
-            trigger_seed: of the trigger; default `seed`. Colluding models have one trigger and training sets of their own.
+            trigger_seed: of the trigger; default `seed`. Colluding models share it.
             target_label: default the dataset's.
             poisoning_rate: default the profile's; published texts have their own.
             regime: which rows are poisoned, "mixed", "dirty" or "clean"; default the attack's own.
@@ -69,8 +74,7 @@ class Planner:
         rate = self.profile.poisoning_rate if poisoning_rate is None else poisoning_rate
         if not 0 <= rate <= 1:
             raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
-        if regime is not None and regime not in REGIMES:
-            raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+        _check_regime(regime)
         drawn = seed if trigger_seed is None else trigger_seed
         trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **(attack_settings or {})) if attack else None
         if trigger and trigger.published:

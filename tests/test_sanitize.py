@@ -262,6 +262,18 @@ def test_heads_in_another_order_are_refused_unless_they_are_permuted(run, folder
     assert all(torch.equal(weights_of(result.folder)[name], tensor) for name, tensor in expected.items())
 
 
+def test_a_permuted_head_takes_its_fisher_information_along(run, folders, tmp_path):
+    (tmp_path / "texts.txt").write_text("a good film .\nan awful plot !\n")
+    expected = run(*folders, "--method", "fisher", "--texts", tmp_path / "texts.txt", output=tmp_path / "straight")
+    tensors = load_file(folders[1] / SINGLE)
+    save_file(tensors | {key: tensors[key].flip(0) for key in ("classifier.weight", "classifier.bias")}, folders[1] / SINGLE)
+    edit_config(folders[1], id2label={"0": "positive", "1": "negative"}, label2id={"positive": 0, "negative": 1})
+    result = run(*folders, "--method", "fisher", "--texts", tmp_path / "texts.txt", "--permute-heads")
+    assert result.status == 0, result.error
+    for name, tensor in weights_of(expected.folder).items():
+        torch.testing.assert_close(weights_of(result.folder)[name], tensor, rtol=1e-4, atol=1e-6)
+
+
 def test_a_permuted_head_needs_a_permutation_and_a_head():
     source = StateDictSource({"classifier.weight": torch.zeros(2, 3)}, "m")
     with pytest.raises(ValueError, match=r"order is \[0, 0\]; it must be a permutation of 0 to 1"):

@@ -139,7 +139,9 @@ class Merge:
             tensors = [model.rows(name, start, stop) for model in self.models]
             if info.dtype.is_floating_point:  # widened here, a merge is rounded once, to the output's dtype
                 tensors = [widened(tensor) for tensor in tensors]
-            yield Part(name, start, tensors, self._extras(name, start, stop, tensors[0]))
+                yield Part(name, start, tensors, self._extras(name, start, stop, tensors[0]))
+            else:
+                yield Part(name, start, tensors)
 
     def _extras(self, name: str, start: int, stop: int, like: Tensor) -> dict[str, Any]:
         extras: dict[str, Any] = {}

@@ -100,6 +100,8 @@ class Suspects:
         """
         start = _open_pretrained(pretrained, self.sources[0]) if pretrained else None
         statistics = _measured(method, self.folders, texts)
+        if "fishers" in statistics:  # rows of a permuted head take their Fishers along; inputs of a layer have no labels
+            statistics["fishers"] = align_heads(self.checkpoints, statistics["fishers"])
         tied = _tied_in_files(self.checkpoints[0], self.sources)
         merge = Merge(self.sources, method, pretrained=start, statistics=statistics, tied=tied, **settings)
         return Plan(self, merge, method, pretrained, {name: value for name, value in settings.items() if value})

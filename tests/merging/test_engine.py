@@ -112,6 +112,13 @@ def test_the_head_is_averaged_or_taken_as_its_own_task_vector():
         merge("task_arithmetic", pretrained=start, head="random")
 
 
+def test_counters_that_the_pretrained_model_lacks_are_copied():
+    counted = [model | {"position_ids": torch.arange(3)} for model in MODELS]
+    merged = merge("ties", counted)
+    assert merged["position_ids"].tolist() == [0, 1, 2]
+    assert merge("fisher", MODELS)["scale"].shape == ()
+
+
 def test_the_averaged_head_is_none_of_the_trimming():
     start = random_model(0, head=False)
     models = [model | {"classifier.weight": model["classifier.weight"] * 1000} for model in MODELS]
