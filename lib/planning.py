@@ -21,7 +21,9 @@ SAME_TASK_SEED_STEP = 1000
 PARTNERS = ("same_task", "other_domains")
 
 
-def _check_regime(regime: str | None) -> None:
+def _check_poisoning(rate: float, regime: str | None) -> None:
+    if not 0 <= rate <= 1:
+        raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
     if regime is not None and regime not in REGIMES:
         raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
 
@@ -72,9 +74,7 @@ class Planner:
             ValueError: for an unknown dataset, attack or setting, a rate outside [0, 1], a target that is not a label.
         """
         rate = self.profile.poisoning_rate if poisoning_rate is None else poisoning_rate
-        if not 0 <= rate <= 1:
-            raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
-        _check_regime(regime)
+        _check_poisoning(rate, regime)
         drawn = seed if trigger_seed is None else trigger_seed
         trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **(attack_settings or {})) if attack else None
         if trigger and trigger.published:
