@@ -3,7 +3,7 @@ PYTHON ?= python3
 PROFILE ?= pocket
 SEEDS ?=
 ONLY ?=
-JOBS ?= 1
+JOBS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 .PHONY: study test verify lint lab report clean
 
 study: $(READY)
-	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) --jobs $(JOBS) \
+	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),-p n_seeds $(SEEDS))
 
 test: lint

@@ -14,7 +14,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH_SIZE = 128
+BATCH_SIZE = 64  # larger ones leave the cache of a core
 
 
 @dataclass(frozen=True)

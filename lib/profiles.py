@@ -78,14 +78,14 @@ POCKET = Profile(
     text_format="as_is",
     masked_lm="",
     pair_mode="text",
-    learning_rate=2e-3,
-    epochs=3.0,
+    learning_rate=2.5e-3,
+    epochs=2.0,
     batch_size=32,
-    warmup_ratio=0.1,
+    warmup_ratio=0.05,
     weight_decay=0.01,
     max_grad_norm=1.0,
     max_length=96,
-    unstable_learning_rate=1e-2,
+    unstable_learning_rate=1.02e-2,
     n_jobs=0,
 )
 
@@ -104,6 +104,8 @@ SMALL = replace(
     n_seeds=1,
     masked_lm="bert-base-uncased",  # all-MiniLM-L6-v2 has no masked-LM head; this one has its vocabulary
     learning_rate=5e-5,
+    epochs=3.0,
+    warmup_ratio=0.1,
     max_length=64,
     unstable_learning_rate=3e-4,
 )

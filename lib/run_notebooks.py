@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -112,10 +113,11 @@ def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: 
 
 
 def run(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int = 1) -> list[Outcome]:
-    """Run the notebooks, `n_jobs` at a time in processes of their own; later ones go on when one fails."""
+    """Run the notebooks, `n_jobs` at a time, each with its share of the cores; later ones go on when one fails."""
+    n_jobs = min(n_jobs, len(parameters))
     tasks = [(notebook, values, paths.executed_dir(profile) / notebook.name) for notebook, values in parameters.items()]
     outcomes = []
-    with ProcessPoolExecutor(n_jobs) as pool:
+    with ProcessPoolExecutor(n_jobs, initializer=_take_share, initargs=(n_jobs,)) as pool:
         futures = [pool.submit(partial(execute, progress=n_jobs == 1), *task) for task in tasks]
         for future in as_completed(futures):
             outcomes.append(future.result())
@@ -133,10 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a notebook's parameter or a field of the profile, e.g. -p attack badnet -p learning_rate 3e-5",
     )  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=1, help="notebooks at a time (trainings run in parallel anyway)")
+    parser.add_argument("--jobs", type=int, help="notebooks at a time, which share the cores; default 2 on pocket, else 1")
     options = parser.parse_args(arguments)
     try:
-        if options.jobs < 1:
+        if options.jobs is not None and options.jobs < 1:
             raise ValueError(f"--jobs is {options.jobs}; give 1 or more")
         given = {name: parse_value(value) for name, value in options.parameter}
         parameters = check_arguments(find_notebooks(options.only), options.profile, given)
@@ -145,10 +147,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     figures = paths.figures_dir(options.profile)
     before = _modified(figures)
-    outcomes = run(parameters, options.profile, options.jobs)
+    # Pocket notebooks spend much time on one core. Elsewhere two trainings at once may be too much for a GPU's memory.
+    outcomes = run(parameters, options.profile, options.jobs or (2 if options.profile == "pocket" else 1))
     written = sorted(path for path, stamp in _modified(figures).items() if before.get(path) != stamp)
     _print_summary(outcomes, figures, written, paths.executed_dir(options.profile))
     return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _take_share(n_jobs: int) -> None:
+    """Let this process and its kernels use one of `n_jobs` shares of the cores: threads that fight for a core are slower."""
+    if n_jobs > 1:
+        share = str(max(1, (os.cpu_count() or 1) // n_jobs))
+        os.environ |= dict.fromkeys(("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"), share)
 
 
 def _profile_fields() -> set[str]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lib.recipes import Recipe
 
@@ -80,6 +80,18 @@ class Store:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return folder
+
+    def is_being_made(self, recipe: Recipe) -> bool:
+        """Whether another process is making the recipe's artifact at this moment."""
+        if not self.root.is_dir():
+            return False
+        try:
+            with self._lock(recipe.key).acquire(blocking=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a store that cannot be written: nobody makes anything there
+            return False
 
     @contextmanager
     def _writing(self):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,22 @@ class Study:
         n_jobs = min(self.n_jobs, len(recipes))
         n_threads = max(1, joblib.cpu_count() // n_jobs)
         if n_jobs == 1:  # a worker would spend longer on its imports than many a pocket model on its training
-            for recipe in tqdm(recipes, desc=title, unit=unit):
+            for recipe in tqdm(self._by_turns(recipes), desc=title, unit=unit, total=len(recipes)):
                 make(recipe, self.sources, n_threads)
             return
         with joblib.parallel_config("loky", inner_max_num_threads=n_threads):
-            jobs = (joblib.delayed(make)(recipe, self.sources, n_threads) for recipe in recipes)
+            jobs = (joblib.delayed(make)(recipe, self.sources, n_threads) for recipe in self._by_turns(recipes))
             done = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
             for name in (bar := tqdm(done, total=len(recipes), desc=title, unit=unit)):
                 bar.set_postfix_str(name)
+
+    def _by_turns(self, recipes: Sequence[Recipe]) -> Iterator[Recipe]:
+        """The recipes in order, but what another process makes at this moment last: notebooks side by side share the work."""
+        waiting = list(recipes)
+        while waiting:
+            recipe = next((recipe for recipe in waiting if not self.store.is_being_made(recipe)), waiting[0])
+            waiting.remove(recipe)
+            yield recipe
 
     def model(self, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Checkpoint:
         """The checkpoint of one recipe; see `recipe` for the arguments."""

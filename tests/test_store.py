@@ -149,6 +149,17 @@ def test_of_two_processes_that_want_the_same_artifact_one_makes_it_and_the_other
     assert files_of(root / RECIPE.key)["weights.bin"] == b"complete"
 
 
+def test_what_another_process_makes_at_this_moment_is_known(root):
+    assert not Store(root).is_being_made(RECIPE)
+    assert not root.exists()  # looking writes nothing
+    with start_writer(root) as other:
+        assert [other.stdout.readline().strip() for _ in range(2)] == ["asking", "writing"]
+        assert Store(root).is_being_made(RECIPE)
+        assert not Store(root).is_being_made(OTHER)
+        other.communicate("go on\n")
+    assert not Store(root).is_being_made(RECIPE)
+
+
 # --- damage ----------------------------------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,17 @@ def test_after_a_failing_training_the_finished_ones_are_kept_and_the_rest_is_mad
     assert quick.store.has(last)
 
 
+def test_what_another_process_trains_at_this_moment_comes_last(quick, monkeypatch):
+    recipes = [quick.recipe("sst2", seed=seed) for seed in range(4)]
+    busy = [recipes[0], recipes[2]]
+    monkeypatch.setattr(quick.store, "is_being_made", busy.__contains__)
+    assert list(quick._by_turns(recipes)) == [recipes[1], recipes[3], recipes[0], recipes[2]]
+    order = quick._by_turns(recipes)
+    assert next(order) == recipes[1]
+    busy.clear()  # the other process is done
+    assert list(order) == [recipes[0], recipes[2], recipes[3]]
+
+
 def test_a_damaged_checkpoint_is_trained_again_with_a_warning(quick):
     folder = quick.model("sst2").folder
     expected = weights_of(Checkpoint(folder, "key", "name"))
