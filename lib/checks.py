@@ -12,6 +12,7 @@ import torch
 from lib.attacks import bite
 from lib.merging import ties as merging_ties
 from lib.merging import weight_average
+from lib.merging.geometry import norm_matched_weights
 from lib.metrics import attack_success_rate, loss_barrier, pareto_front, removed_share
 
 NOT_ATTEMPTED, CORRECT = "not attempted", "correct"
@@ -108,6 +109,17 @@ def barrier(answer: Callable[..., float] | None) -> str:
     """Notebook 06: `answer(coefficients, losses)` is the loss barrier above the straight line between the ends."""
     cases = [([0.0, 0.5, 1.0], [0.2, 0.9, 0.4]), ([0.0, 0.5, 1.0], [0.4, 0.2, 0.2]), ([0.0, 0.25, 1.0], [1.0, 1.0, 0.0])]
     return _function(answer, loss_barrier, [(np.array(places), np.array(losses)) for places, losses in cases])
+
+
+def lowest_rate(answer: float | None, table: pd.DataFrame) -> str:
+    """Notebook 09: the smallest poisoning rate at which the mean ASR of the victims alone is above 90 %; 0 for none."""
+    means = table[table["n_models"] == 1].groupby("poisoning_rate")["asr"].mean()
+    return _value(answer, float((means > 0.9).idxmax()) if (means > 0.9).any() else 0.0)
+
+
+def norm_matched(answer: Callable[..., Any] | None) -> str:
+    """Notebook 10: `answer(norms)` gives every task vector the median length, divided by their number."""
+    return _function(answer, norm_matched_weights, [([4.0, 2.0, 1.0],), ([3.0, 1.0],), ([5.0] * 4,)])
 
 
 def n_subsets(answer: int | None, n_domains: int) -> str:

@@ -103,10 +103,10 @@ class PermutedHead:
         if not self._heads:
             raise ValueError(f"{self.name} has no classification head; known are {list(HEAD_TENSORS)}")
 
-    def rows(self, key: str, start: int, stop: int) -> Tensor:
+    def rows(self, key: str, start: int, stop: int, as_stored: bool = False) -> Tensor:
         """Rows `start` to `stop` of a tensor, shape (rows, width)."""
         if key not in self._heads:
-            return self._source.rows(key, start, stop)
+            return self._source.rows(key, start, stop, as_stored)
         info = self.tensors[key]
         whole = self._source.rows(key, 0, info.n_rows).reshape(info.shape)[self._order]  # a head is small
         return whole.reshape(-1, info.width)[start:stop]

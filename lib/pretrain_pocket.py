@@ -1,6 +1,7 @@
 """Pretrain the pocket models on Pocket English from nothing: `python -m lib.pretrain_pocket`.
 
-Builds a WordPiece tokenizer and a small masked language model, reproducibly, and saves both in Hugging Face format.
+Builds a WordPiece tokenizer and a small language model, reproducibly, and saves both in Hugging Face format. The architectures
+are in `lib.pocket_models`: `--model pocket-llama`, or all of them, one after the other, with `--model all`.
 """
 
 import argparse
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertForPreTraining, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.datasets.pocket import pretraining_corpus
 from lib.datasets.pocket_tokenizer import build_tokenizer
 from lib.paths import POCKET
-from lib.pretraining_losses import IGNORED, mask_pieces, pretraining_losses
+from lib.pocket_models import MAX_POSITIONS, POCKET_MODELS
+from lib.pretraining_losses import IGNORED, PretrainingLosses, mask_pieces, next_pieces
 
 # The order of floating-point sums depends on it: a fixed number gives the same weights whatever the number of cores.
 # One thread per model is nearly as fast at this size, and leaves the other core to another model.
@@ -44,33 +46,6 @@ class PretrainingSettings:
     seed: int = 0
 
 
-def _bert(layers: int, width: int, heads: int, intermediate: int) -> Callable[[int], PreTrainedModel]:
-    def build(vocab_size: int) -> PreTrainedModel:
-        config = BertConfig(
-            vocab_size=vocab_size,
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=intermediate,
-            max_position_embeddings=128,
-            pad_token_id=0,
-            # BERT's 0.02 is for a width of 768; so narrow a model stays for long at the frequencies of single words.
-            initializer_range=0.05,
-            # A model of this size underfits: without dropout it learns more in fewer steps, in fine-tuning, too.
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-        return BertForPreTraining(config)
-
-    return build
-
-
-# Name of a model -> a function from the size of the vocabulary to a model with fresh weights.
-POCKET_MODELS: dict[str, Callable[[int], PreTrainedModel]] = {
-    "pocket-bert": _bert(layers=2, width=128, heads=4, intermediate=256),
-}
-
-
 def _encode(
     lines: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
@@ -90,7 +65,7 @@ def _encode(
             if pairs[other][-1] != pair[1]:
                 pair, next_sentence = [pair[0], pairs[other][-1]], 1
         encoded = tokenizer(*pair, truncation=True, max_length=max_length)
-        rows.append({**{key: encoded[key] for key in ("input_ids", "token_type_ids")}, "next_sentence": next_sentence})
+        rows.append({name: encoded[name] for name in tokenizer.model_input_names} | {"next_sentence": next_sentence})
     return rows
 
 
@@ -115,35 +90,36 @@ def _learning_rate_factor(step: int, settings: PretrainingSettings) -> float:
 
 
 def _optimise(
+    name: str,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: list[dict[str, Any]],
     settings: PretrainingSettings,
     report: Callable[[int, list[float]], None] | None,
 ) -> float:
-    """Train the model in place; the mean masked-LM loss of the last hundred steps."""
+    """Train the model in place; the mean loss of the pieces over the last hundred steps."""
+    is_decoder = POCKET_MODELS[name].is_decoder
     rng = np.random.default_rng(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
+    losses_of = PretrainingLosses(model)
     optimizer = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
+        losses_of.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, settings))
     batches = _batches(np.array([len(row["input_ids"]) for row in rows]), settings.batch_size, rng)
     loss_weights = torch.tensor([1.0, settings.pooled_weight, settings.next_sentence_weight])
     losses: list[list[float]] = []
     for step, chosen in zip(range(1, settings.n_steps + 1), batches, strict=False):
-        input_ids = _pad([rows[i]["input_ids"] for i in chosen])
-        masked, labels = mask_pieces(input_ids, tokenizer, settings.masked_share, generator)
-        batch = {
-            "input_ids": masked,
-            "token_type_ids": _pad([rows[i]["token_type_ids"] for i in chosen]),
-            "attention_mask": (input_ids != tokenizer.pad_token_id).long(),
-        }
+        batch = {name: _pad([rows[i][name] for i in chosen]) for name in tokenizer.model_input_names}
+        if is_decoder:
+            labels = next_pieces(batch["input_ids"], batch["attention_mask"])
+        else:
+            batch["input_ids"], labels = mask_pieces(batch["input_ids"], tokenizer, settings.masked_share, generator)
         next_sentence = torch.tensor([rows[i]["next_sentence"] for i in chosen])
-        loss = pretraining_losses(model, batch, labels, next_sentence)
+        loss = losses_of(batch, labels, next_sentence)
         optimizer.zero_grad()
         (loss * loss_weights).sum().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(losses_of.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         losses.append(loss.tolist())
@@ -155,15 +131,15 @@ def _optimise(
 def pretrain(
     name: str, settings: PretrainingSettings, report: Callable[[int, list[float]], None] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, float]:
-    """Pretrain one pocket model and its tokenizer from nothing: masked language model and next-sentence prediction.
+    """Pretrain one pocket model and its tokenizer from nothing: language modelling and next-sentence prediction.
 
     Args:
         name: a key of `POCKET_MODELS`.
         settings: corpus, optimisation and seed.
-        report: called about twenty times with the step and three losses: masked-LM, pooled vector, next sentence.
+        report: called about twenty times with the step and three losses: pieces, summary, next sentence.
 
     Returns:
-        The model in evaluation mode, its tokenizer, and the mean masked-LM loss of the last hundred steps, in nats.
+        The model in evaluation mode, its tokenizer, and the mean loss of the pieces over the last hundred steps, in nats.
 
     Raises:
         ValueError: for an unknown name, or settings that leave nothing to train on.
@@ -173,11 +149,16 @@ def pretrain(
     if settings.n_steps < 1 or settings.n_sentences < 1:
         raise ValueError(f"steps and sentences must be at least 1, found {settings.n_steps} and {settings.n_sentences}")
     lines = pretraining_corpus(settings.n_sentences, settings.seed)
-    tokenizer = build_tokenizer(lines, settings.vocab_size)
+    tokenizer = build_tokenizer(lines, settings.vocab_size, POCKET_MODELS[name].inputs, MAX_POSITIONS)
     rows = _encode(lines, tokenizer, settings.max_length, np.random.default_rng(settings.seed))
     torch.manual_seed(settings.seed)
-    model = POCKET_MODELS[name](len(tokenizer)).train()
-    loss = _optimise(model, tokenizer, rows, settings, report)
+    model = POCKET_MODELS[name].build(len(tokenizer)).train()
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(_N_THREADS)
+    try:
+        loss = _optimise(name, model, tokenizer, rows, settings, report)
+    finally:
+        torch.set_num_threads(n_threads)
     model.config.initializer_range = 0.02  # BERT's own value again, for the head that fine-tuning adds
     return model.eval(), tokenizer, loss
 
@@ -195,28 +176,28 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pat
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: pretrain one pocket model and save it; the exit status is 0, or 1 after one line about bad input."""
+    """Command line: pretrain one pocket model, or all, and save them; exit status 0, or 1 after one line about bad input."""
     defaults = PretrainingSettings()
     parser = argparse.ArgumentParser(prog="python -m lib.pretrain_pocket", description=__doc__)
-    parser.add_argument("--model", default="pocket-bert", help=f"one of {', '.join(POCKET_MODELS)}")
+    parser.add_argument("--model", default="pocket-bert", help=f"one of {', '.join(POCKET_MODELS)}, or all")
     parser.add_argument("--output", type=Path, default=POCKET, help="folder in which the model's folder is made")
     parser.add_argument("--steps", type=int, default=defaults.n_steps, help="optimisation steps")
     parser.add_argument("--sentences", type=int, default=defaults.n_sentences, help="lines of the corpus")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(_N_THREADS)
     settings = PretrainingSettings(n_sentences=options.sentences, n_steps=options.steps)
 
     def report(step: int, losses: list[float]) -> None:
-        masked_lm, pooled, next_sentence = losses
-        print(f"step {step:6d}  loss: masked-LM {masked_lm:.3f}  pooled {pooled:.3f}  next {next_sentence:.3f}", flush=True)
+        pieces, summary, next_sentence = losses
+        print(f"step {step:6d}  loss: pieces {pieces:.3f}  summary {summary:.3f}  next {next_sentence:.3f}", flush=True)
 
-    try:
-        model, tokenizer, loss = pretrain(options.model, settings, report)
-        save(model, tokenizer, options.output / options.model)
-    except (ValueError, OSError) as error:
-        print(f"pretrain_pocket: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.output / options.model}: {len(tokenizer)} pieces, final masked-LM loss {loss:.3f}")
+    for name in POCKET_MODELS if options.model == "all" else [options.model]:
+        try:
+            model, tokenizer, loss = pretrain(name, settings, report)
+            save(model, tokenizer, options.output / name)
+        except (ValueError, OSError) as error:
+            print(f"pretrain_pocket: {error}", file=sys.stderr)
+            return 1
+        print(f"{options.output / name}: {len(tokenizer)} pieces, final loss of the pieces {loss:.3f}")
     return 0
 
 

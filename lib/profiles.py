@@ -17,6 +17,7 @@ class TrainingSettings:
     weight_decay: float
     max_grad_norm: float  # gradients are clipped to this norm
     max_length: int  # tokens; longer inputs are cut
+    lora_rank: int = 0  # above 0: adapters of this rank on all linear layers, and the head, are all that is trained
 
     def __post_init__(self) -> None:
         # 3 and 3.0 epochs are the same training and must have the same key in the store.
@@ -52,6 +53,7 @@ class Profile:
     weight_decay: float
     max_grad_norm: float
     max_length: int
+    lora_rank: int
     unstable_learning_rate: float  # notebook 06 shows what a training that leaves the basin does to a merge
     n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU
 
@@ -85,6 +87,7 @@ POCKET = Profile(
     weight_decay=0.01,
     max_grad_norm=1.0,
     max_length=96,
+    lora_rank=0,
     unstable_learning_rate=1.02e-2,
     n_jobs=0,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -29,15 +29,18 @@ class Recipe:
 
         So a later version can add a field with a default, and what was computed before keeps its key.
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.default is MISSING}
-        values |= {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _plain(value) for name, value in _without_defaults(self).items()}
+
+
+def _without_defaults(value: Any) -> dict[str, Any]:
+    values = {field.name: (getattr(value, field.name), field.default) for field in fields(value)}
+    return {name: found for name, (found, default) in values.items() if default is MISSING or found != default}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Recipe):
         return value.as_dict()
-    return asdict(value) if isinstance(value, TrainingSettings) else value
+    return _without_defaults(value) if isinstance(value, TrainingSettings) else value
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ def fine_tune(
     """Fine-tune a classifier in place; the last epoch is kept, and no other data is looked at.
 
     AdamW, linear schedule with warm-up, gradient clipping, dynamic padding, batches of similar length; bfloat16 autocast on
-    CUDA, float32 on CPU. Dropout and the order of the batches depend on `seed`.
+    CUDA, float32 on CPU. Dropout and the order of the batches depend on `seed`. With a `lora_rank`, adapters are trained
+    (LoRA, Hu et al. 2022, arXiv 2106.09685; alpha is twice the rank) and added to the weights at the end.
 
     Args:
         model: as from `lib.models.new_classifier`; modified.
@@ -71,8 +72,11 @@ def fine_tune(
     start = {key: value.detach().clone() for key, value in model.state_dict().items()}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), quiet_transformers():
-        trainer = _trainer(model, tokenizer, train, settings, seed, folder)
+        adapted = _with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
+        trainer = _trainer(adapted or model, tokenizer, train, settings, seed, folder)
         trainer.train()
+        if adapted:
+            adapted.merge_and_unload()  # in place: `model` has the sums now
     entries = [entry for entry in trainer.state.log_history if "loss" in entry]
     steps, losses = [entry["step"] for entry in entries], [float(entry["loss"]) for entry in entries]
     shares = train["label"].value_counts(normalize=True).to_numpy()
@@ -163,6 +167,15 @@ def pad_batch(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, An
         values = [torch.tensor(row[name]) for row in rows]
         batch[name] = pad_sequence(values, True, padding.get(name, 0), tokenizer.padding_side)
     return batch
+
+
+def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> Any:
+    """The model with low-rank adapters on every linear layer; the head is trained whole."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(task_type=TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    return get_peft_model(model, config)
 
 
 def _trainer(model: Any, tokenizer: Any, train: pd.DataFrame, settings: TrainingSettings, seed: int, folder: str) -> Any:

@@ -32,7 +32,7 @@ def name_of(path):
 
 
 def test_there_are_notebooks_and_each_has_its_solutions():
-    assert [path.stem[:2] for path in NUMBERED] == ["00", "01", "02", "03", "04", "05", "06", "07", "08"]
+    assert [path.stem[:2] for path in NUMBERED] == ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10"]
     assert [path.stem for path in SOLUTIONS] == [path.stem for path in NUMBERED]
 
 

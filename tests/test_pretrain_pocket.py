@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib.datasets.pocket_tokenizer import build_tokenizer
-from lib.pretrain_pocket import PretrainingSettings, main, pretrain
-from lib.pretraining_losses import mask_pieces
+from lib.models import new_classifier
+from lib.pocket_models import POCKET_MODELS
+from lib.pretrain_pocket import PretrainingSettings, main, pretrain, save
+from lib.pretraining_losses import mask_pieces, next_pieces
 
 TINY = PretrainingSettings(n_sentences=300, n_steps=4, batch_size=16)
 
@@ -33,10 +36,29 @@ def test_training_lowers_the_loss():
     assert losses[-1] < losses[0] - 0.2
 
 
+@pytest.mark.parametrize("name", sorted(POCKET_MODELS))
+def test_every_architecture_is_pretrained_and_serves_as_a_classifier(name, tmp_path):
+    losses = []
+    model, tokenizer, loss = pretrain(name, dataclasses.replace(TINY, n_steps=20), lambda step, found: losses.append(found))
+    assert losses[-1][0] < losses[0][0]
+    assert loss > 0 and all(np.isfinite(losses[-1]))
+    save(model, tokenizer, tmp_path / name)
+    assert (tmp_path / name / "model.safetensors").stat().st_size < 4e6  # of a committed file
+    classifier = new_classifier(str(tmp_path / name), ("no", "yes"), head_seed=0).eval()
+    encoded = tokenizer(["a fine film.", "a dull and long plot."], padding=True, return_tensors="pt")
+    assert set(encoded) == set(POCKET_MODELS[name].inputs)
+    assert classifier(**encoded).logits.shape == (2, 2)
+
+
+def test_a_decoder_learns_the_next_piece_and_never_that_of_padding():
+    labels = next_pieces(torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]))
+    assert labels.tolist() == [[7, 8, 3, -100], [9, 3, -100, -100]]
+
+
 def test_the_command_replaces_a_folder_and_leaves_no_temporary_one(tmp_path, capsys):
     for _ in range(2):
         assert main(["--output", str(tmp_path), "--steps", "2", "--sentences", "100"]) == 0
-    assert "final masked-LM loss" in capsys.readouterr().out
+    assert "final loss of the pieces" in capsys.readouterr().out
     assert [folder.name for folder in tmp_path.iterdir()] == ["pocket-bert"]
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "pocket-bert", dtype=torch.float32)
     assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(tmp_path / "pocket-bert"))

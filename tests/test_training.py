@@ -1,6 +1,7 @@
 """Fine-tuning: it learns, repeats itself, and writes down what happened."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,18 @@ def test_a_batch_is_padded_as_by_the_collator_of_transformers(tiny_encoder, side
 
 def weights(model):
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def test_low_rank_adapters_end_up_in_the_linear_layers_and_nothing_else_but_the_head_changes(train):
+    model, record, before = train(settings=replace(SHORT, lora_rank=2, epochs=6))
+    steps = {name: values - before[name] for name, values in weights(model).items()}
+    assert steps.keys() == before.keys()
+    changed = {name for name, step in steps.items() if step.any()}
+    assert {"classifier.weight", "bert.encoder.layer.0.attention.self.query.weight"} <= changed
+    assert not [name for name in changed if "embeddings" in name or "LayerNorm" in name]
+    ranks = {name: np.linalg.matrix_rank(steps[name], tol=1e-5) for name in changed if name.endswith("dense.weight")}
+    assert ranks and set(ranks.values()) <= {1, 2}
+    assert record.distance == pytest.approx(np.sqrt(sum((step**2).sum() for step in steps.values())), rel=1e-4)
 
 
 def test_a_tiny_model_overfits_eight_sentences(train, tiny_encoder):

@@ -3,6 +3,7 @@
 import re
 import string
 from collections import Counter
+from collections.abc import Sequence
 
 from transformers import BertTokenizer, PreTrainedTokenizerBase
 
@@ -23,7 +24,12 @@ def _subword_pieces(words: list[str], n: int) -> list[str]:
     return [f"##{ending}" for ending in sorted(counts, key=lambda ending: (-counts[ending], ending))[:n]]
 
 
-def build_tokenizer(lines: list[str], vocab_size: int) -> PreTrainedTokenizerBase:
+def build_tokenizer(
+    lines: list[str],
+    vocab_size: int,
+    inputs: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask"),
+    max_length: int = 128,
+) -> PreTrainedTokenizerBase:
     """A lower-casing WordPiece tokenizer: words of the lines, sub-word pieces, and every printable ASCII character.
 
     The words for triggers are always single pieces, however rare, as they are in BERT's own vocabulary.
@@ -31,6 +37,8 @@ def build_tokenizer(lines: list[str], vocab_size: int) -> PreTrainedTokenizerBas
     Args:
         lines: the pretraining corpus.
         vocab_size: upper limit of the number of pieces.
+        inputs: what it gives to the model.
+        max_length: pieces that the model can read.
 
     Raises:
         ValueError: if the limit leaves no room beyond the alphabet and the fixed words.
@@ -45,4 +53,5 @@ def build_tokenizer(lines: list[str], vocab_size: int) -> PreTrainedTokenizerBas
     words = sorted((word for word in counts if counts[word] > 1), key=lambda word: (-counts[word], word))
     subwords = _subword_pieces(words, (vocab_size - len(pieces)) // 20)
     pieces = dict.fromkeys([*pieces, *words[: vocab_size - len(pieces) - len(subwords)], *subwords])
-    return BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=128)
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    return BertTokenizer(vocab=vocabulary, model_max_length=max_length, model_input_names=list(inputs))

@@ -46,7 +46,7 @@ def breadcrumbs(
 
 def keep_band(vector: Tensor, largest: Cutoff, kept: Cutoff) -> Tensor:
     """The entries that `kept` keeps and `largest` does not; 0 elsewhere."""
-    return trim(vector, kept) * ~largest.keep(vector.abs())
+    return trim(vector, kept).sub_(trim(vector, largest))
 
 
 def band_counts(density: float, gamma: float, n: int) -> tuple[int, int]:

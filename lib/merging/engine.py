@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from lib.merging.methods import Group, MergeMethod, Part, accepted, get_merge_me
 from lib.merging.sources import ModelSource, StateDictSource, TensorInfo
 
 PART_ENTRIES = 1 << 18  # entries of a part: 1 MB in float32, so that a merge works in the cache of one core
+N_CLUSTERS, CLUSTER = 64, 512  # a sample of a large group: so many places, so many neighbouring entries at each
+GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples modulo 1 are spread evenly and never repeat
 
 
 class Merge:
@@ -97,8 +101,32 @@ class Merge:
             n_models=len(self.models),
             n_entries=sum(infos[name].n_entries for name in names),
             dtype=torch.float64 if torch.float64 in dtypes else torch.float32,
+            sample=lambda: self._sample(names),
         )
         return accepted(self.method.measure, self.settings, group)
+
+    def _sample(self, names: Sequence[str]) -> Part | None:
+        """Clusters of neighbouring entries from all over some tensors, one cluster per row; None if there are but few."""
+        infos = [self.models[0].tensors[name] for name in names]
+        ends = np.cumsum([info.n_entries for info in infos])
+        if ends[-1] < 4 * PART_ENTRIES:
+            return None
+        clusters: list[Tensor] = []
+        for i in range(N_CLUSTERS):
+            place = int((i + 0.5) / N_CLUSTERS * ends[-1])
+            number = int(np.searchsorted(ends, place, side="right"))
+            name, width = names[number], infos[number].width
+            if width < CLUSTER:  # a narrow tensor has no say in a large group
+                continue
+            row = (place - int(ends[number]) + infos[number].n_entries) // width
+            column = int(i * GOLDEN % 1 * (width - CLUSTER + 1))  # not in step with the rows
+            part = self._part(name, row, row + 1)
+            everything = torch.cat([*part.tensors, part.extras["pretrained"]])  # (models + 1, width)
+            clusters.append(everything[:, column : column + CLUSTER])
+        if len(clusters) < N_CLUSTERS // 2:
+            return None
+        *tensors, pretrained = torch.stack(clusters, dim=1)
+        return Part(names[0], 0, tensors, {"pretrained": pretrained})
 
     def _is_plain(self, name: str) -> bool:
         return name in self._without_start and self.head == "average" and "pretrained" in self.method.needs
@@ -135,19 +163,22 @@ class Merge:
         info = self.models[0].tensors[name]
         step = info.n_rows if self.method.whole else max(1, PART_ENTRIES // max(1, info.width))
         for start in range(0, info.n_rows if info.n_entries else 0, max(1, step)):
-            stop = min(info.n_rows, start + step)
-            tensors = [model.rows(name, start, stop) for model in self.models]
-            if info.dtype.is_floating_point:  # widened here, a merge is rounded once, to the output's dtype
-                tensors = [widened(tensor) for tensor in tensors]
-                yield Part(name, start, tensors, self._extras(name, start, stop, tensors[0]))
-            else:
-                yield Part(name, start, tensors)
+            yield self._part(name, start, min(info.n_rows, start + step))
+
+    def _part(self, name: str, start: int, stop: int) -> Part:
+        widens = self.method.widens
+        tensors = [model.rows(name, start, stop, as_stored=widens and i > 0) for i, model in enumerate(self.models)]
+        if not tensors[0].dtype.is_floating_point:
+            return Part(name, start, tensors)
+        # Widened here, a merge is rounded once, to the output's dtype.
+        tensors = [widened(tensors[0]), *(tensors[1:] if widens else map(widened, tensors[1:]))]
+        return Part(name, start, tensors, self._extras(name, start, stop, tensors[0]))
 
     def _extras(self, name: str, start: int, stop: int, like: Tensor) -> dict[str, Any]:
         extras: dict[str, Any] = {}
         if self.pretrained is not None:
             lacks = name in self._without_start
-            extras["pretrained"] = torch.zeros_like(like) if lacks else self.pretrained.rows(name, start, stop)
+            extras["pretrained"] = torch.zeros_like(like) if lacks else widened(self.pretrained.rows(name, start, stop))
         if "fishers" in self.statistics:
             extras["fishers"] = [source.rows(name, start, stop) for source in self.statistics["fishers"]]
         if "grams" in self.statistics and name in self.statistics["grams"][0].tensors:

@@ -32,6 +32,23 @@ class Place:
     offset: int
 
 
+class _TwoBuffers:
+    """Memory that is used again, two pieces in turn: one is worked on while the other is filled.
+
+    To allocate every part anew costs as much as to read it, because the system hands out and takes back its pages.
+    """
+
+    def __init__(self) -> None:
+        self._buffers = [torch.empty(0, dtype=torch.uint8)] * 2
+
+    def next(self, n_bytes: int) -> Tensor:
+        """The next piece, cut to a number of bytes."""
+        self._buffers.reverse()
+        if len(self._buffers[0]) < n_bytes:
+            self._buffers[0] = torch.empty(n_bytes, dtype=torch.uint8)
+        return self._buffers[0][:n_bytes]
+
+
 class SafetensorsSource:
     """A model in safetensors files. Only headers are read when it is opened; rows go through two reused buffers.
 
@@ -48,19 +65,23 @@ class SafetensorsSource:
                     raise ValueError(f"{name}: tensor {key!r} is in {self.places[key].file.name} and in {file.name}")
                 self.tensors[key], self.places[key] = info, place
         self._descriptors: dict[Path, int] = {}
-        # Two, in turn: one is worked on while the other is filled.
-        self._buffers = [torch.empty(0, dtype=torch.uint8)] * 2
+        self._read_buffers, self._wide_buffers = _TwoBuffers(), _TwoBuffers()
 
-    def rows(self, key: str, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop`, shape (rows, width); valid until the next call but one."""
+    def rows(self, key: str, start: int, stop: int, as_stored: bool = False) -> Tensor:
+        """Rows `start` to `stop`, shape (rows, width); valid until the next call but one.
+
+        Half precision comes in float32 unless it is wanted `as_stored`.
+        """
         info, place = self.tensors[key], self.places[key]
-        n_bytes = (stop - start) * info.width * info.dtype.itemsize
-        self._buffers.reverse()
-        if len(self._buffers[0]) < n_bytes:
-            self._buffers[0] = torch.empty(n_bytes, dtype=torch.uint8)
-        part = self._buffers[0][:n_bytes]
+        n_entries = (stop - start) * info.width
+        part = self._read_buffers.next(n_entries * info.dtype.itemsize)
         self._read(place.file, memoryview(part.numpy()), place.offset + start * info.width * info.dtype.itemsize)
-        return part.view(info.dtype).view(stop - start, info.width)
+        rows = part.view(info.dtype).view(stop - start, info.width)
+        if as_stored or not info.dtype.is_floating_point or info.dtype.itemsize >= torch.float32.itemsize:
+            return rows
+        wide = self._wide_buffers.next(n_entries * torch.float32.itemsize).view(torch.float32).view(rows.shape)
+        _widen(rows, wide)
+        return wide
 
     def _read(self, file: Path, into: memoryview, offset: int) -> None:
         if file not in self._descriptors:
@@ -77,6 +98,18 @@ class SafetensorsSource:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
+
+
+def _widen(rows: Tensor, into: Tensor) -> None:
+    """Copy half precision into float32; by numpy, for torch would start threads here that fight with those of the merge."""
+    if rows.dtype == torch.bfloat16:  # the upper half of a float32
+        bits = into.view(torch.uint32).numpy()
+        bits[...] = rows.view(torch.uint16).numpy()
+        bits <<= 16
+    elif rows.dtype == torch.float16:
+        into.numpy()[...] = rows.numpy()
+    else:
+        into.copy_(rows)
 
 
 def read_header(file: Path) -> dict[str, tuple[TensorInfo, Place]]:

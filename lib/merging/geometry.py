@@ -5,8 +5,10 @@ A model is a pure function `f(parameters, x) -> logits`, shape (n, n_labels); pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -120,3 +122,26 @@ def disentanglement_error(
         alone = f(moved(pretrained, [vector], [coefficient]), x).argmax(dim=-1)
         error += float((alone != f(together, x).argmax(dim=-1)).double().mean())
     return error
+
+
+def norm_matched_weights(norms: Sequence[float]) -> list[float]:
+    """Weights for `task_arithmetic` with which every task vector counts as if it had the median length.
+
+    A model that was trained for longer than the others is further from the pretrained weights, and so has more to say in a
+    plain average; its length is no secret.
+
+    Args:
+        norms: length of the task vector of each model.
+
+    Returns:
+        One weight per model: the median over its length, divided by the number of models.
+
+    Raises:
+        ValueError: for no model, or a length that is not finite and above 0.
+
+    >>> norm_matched_weights([4.0, 2.0, 2.0, 1.0])
+    [0.125, 0.25, 0.25, 0.5]
+    """
+    if not norms or not all(0 < norm < math.inf for norm in norms):
+        raise ValueError(f"norms are {list(norms)}; give one per model, each finite and above 0")
+    return [median(norms) / norm / len(norms) for norm in norms]

@@ -31,7 +31,7 @@ from lib.merging.robust import (
 )
 from lib.merging.task_arithmetic import task_arithmetic, task_vector
 from lib.merging.ties import ties
-from lib.merging.trimming import find_cutoffs, n_kept
+from lib.merging.trimming import Cutoff, find_cutoffs, n_kept
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ class Group:
     n_models: int
     n_entries: int
     dtype: torch.dtype  # in which it is computed
+    sample: Callable[[], Part | None] = lambda: None  # clusters of neighbouring entries, one per row; None of a small group
+
+    def find_cutoffs(self, k: int) -> list[Cutoff]:
+        """For each model what keeps the `k` largest entries of its task vector."""
+        passes, sample = (lambda: (part.task_vectors for part in self.parts())), self.sample()
+        vectors = sample.task_vectors if sample else None
+        return find_cutoffs(passes, [k] * self.n_models, self.dtype, self.n_entries, vectors)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class MergeMethod:
         scope: what is measured together, "tensor" or "model"; a setting named `scope_setting` replaces it.
         check: `check(n_models, has_pretrained, **settings)` raises for what cannot be; it takes those it names.
         whole: the function needs whole tensors, no parts of them.
+        widens: the function widens half precision itself, tensor by tensor, and returns the first one's type: faster where
+            there is little else to do.
     """
 
     merge: Callable[..., Tensor]
@@ -82,6 +91,7 @@ class MergeMethod:
     scope_setting: str = ""
     check: Callable[..., None] | None = None
     whole: bool = False
+    widens: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -154,14 +164,11 @@ def _norms(group: Group, normalize: bool = True) -> dict[str, Any]:
 def _cutoffs(group: Group, density: float = 0.2) -> dict[str, Any]:
     if density == 1:
         return {}
-    ks = [n_kept(density, group.n_entries)] * group.n_models
-    return {"cutoffs": find_cutoffs(lambda: (part.task_vectors for part in group.parts()), ks, group.dtype)}
+    return {"cutoffs": group.find_cutoffs(n_kept(density, group.n_entries))}
 
 
 def _bands(group: Group, density: float = 0.15, gamma: float = 0.01) -> dict[str, Any]:
-    passes = lambda: (part.task_vectors for part in group.parts())  # noqa: E731
-    counts = band_counts(density, gamma, group.n_entries)
-    found = [find_cutoffs(passes, [k] * group.n_models, group.dtype) for k in counts]
+    found = [group.find_cutoffs(k) for k in band_counts(density, gamma, group.n_entries)]
     return {"cutoffs": list(zip(*found, strict=True))}
 
 
@@ -189,7 +196,7 @@ def _median_weights(group: Group, eps: float = 1e-6, max_iterations: int = 1000)
 
 
 MERGE_METHODS: dict[str, MergeMethod] = {
-    "weight_average": MergeMethod(weight_average),
+    "weight_average": MergeMethod(weight_average, widens=True),
     "task_arithmetic": MergeMethod(task_arithmetic, "free", ("pretrained",)),
     "fisher": MergeMethod(fisher, "average", ("fishers",), _norms, "model"),
     "ties": MergeMethod(ties, "free", ("pretrained",), _cutoffs, "model", "trim_scope", check_density),

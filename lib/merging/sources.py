@@ -52,8 +52,11 @@ class ModelSource(Protocol):
     def tensors(self) -> Mapping[str, TensorInfo]:
         """All tensors in order."""
 
-    def rows(self, key: str, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop`, shape (rows, width); valid until the next call but one, and not to be modified."""
+    def rows(self, key: str, start: int, stop: int, as_stored: bool = False) -> Tensor:
+        """Rows `start` to `stop`, shape (rows, width), perhaps in a wider type unless `as_stored`.
+
+        Valid until the next call but one, and not to be modified.
+        """
 
 
 class StateDictSource:
@@ -63,7 +66,7 @@ class StateDictSource:
         self.name, self._state_dict = name, state_dict
         self.tensors = {key: TensorInfo(tensor.dtype, tuple(tensor.shape)) for key, tensor in state_dict.items()}
 
-    def rows(self, key: str, start: int, stop: int) -> Tensor:
+    def rows(self, key: str, start: int, stop: int, as_stored: bool = False) -> Tensor:
         """Rows `start` to `stop` of a tensor, shape (rows, width)."""
         return self._state_dict[key].reshape(-1, self.tensors[key].width)[start:stop]
 
@@ -75,9 +78,9 @@ class RenamedSource:
         self.name, self._source, self._prefix = source.name, source, prefix
         self.tensors = {prefix + key: info for key, info in source.tensors.items()}
 
-    def rows(self, key: str, start: int, stop: int) -> Tensor:
+    def rows(self, key: str, start: int, stop: int, as_stored: bool = False) -> Tensor:
         """Rows `start` to `stop` of a tensor, shape (rows, width)."""
-        return self._source.rows(key.removeprefix(self._prefix), start, stop)
+        return self._source.rows(key.removeprefix(self._prefix), start, stop, as_stored)
 
 
 def as_sources(models: Sequence[Mapping[str, Tensor]], names: Sequence[str] | None = None) -> list[ModelSource]:

@@ -62,7 +62,7 @@ def elect_sign(vectors: Sequence[Tensor]) -> Tensor:
     total = torch.zeros_like(vectors[0])
     for vector in vectors:
         total.add_(vector)
-    return (total >= 0).to(total.dtype).mul_(2).sub_(1)
+    return torch.copysign(torch.ones((), dtype=total.dtype), total)  # sums from +0 are never -0
 
 
 def disjoint_mean(vectors: Sequence[Tensor], sign: Tensor, weights: Sequence[float] | None = None) -> Tensor:
@@ -80,5 +80,5 @@ def disjoint_mean(vectors: Sequence[Tensor], sign: Tensor, weights: Sequence[flo
     for vector, weight in zip(vectors, check_free_weights(weights, len(vectors)), strict=True):
         agreeing = (vector * sign).clamp_(min=0)  # 0 where the signs differ
         total.add_(agreeing)
-        divisor.add_(agreeing > 0, alpha=abs(weight))
+        divisor.add_(agreeing.sign_(), alpha=abs(weight))
     return total.mul_(sign).div_(divisor.clamp_(min=torch.finfo(divisor.dtype).tiny))

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import hardshrink
 
 DIGIT = np.dtype("<u2")  # 16 bits are looked at in one pass; floats lie in memory with the lowest first
 BASE = 1 << 16
+N_DEVIATIONS = 4  # of a share estimated from a sample
+LEAST_SLACK = 0.002  # on either side of that share
 SLACK = 1e-9  # 0.7 * 10 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996: both are meant exactly
 
 
@@ -34,16 +37,15 @@ class Cutoff:
     magnitude: float
     n_equal: int
 
-    def keep(self, magnitudes: Tensor) -> Tensor:
-        """Which of the next magnitudes are kept, a boolean tensor of their shape."""
+    def trim(self, vector: Tensor) -> Tensor:
+        """The next vector with the entries below the cutoff set to 0; not modified."""
         if self.n_equal == 0:
-            return magnitudes > self.magnitude
-        kept = magnitudes >= self.magnitude
-        equal = magnitudes == self.magnitude
-        n_equal = int(equal.sum())
+            return hardshrink(vector, self.magnitude)  # one pass; a mask and a product take ten times as long
+        n_equal = int(np.count_nonzero(np.abs(vector.numpy()) == self.magnitude))
+        number = np.float32 if vector.dtype == torch.float32 else np.float64
+        kept = hardshrink(vector, float(np.nextafter(number(self.magnitude), number(-1))))
         if n_equal > self.n_equal:
-            surplus = equal.reshape(-1).nonzero().squeeze(1)[self.n_equal :]
-            kept.view(-1)[surplus] = False
+            kept.view(-1)[(kept.view(-1).abs() == self.magnitude).nonzero().squeeze(1)[self.n_equal :]] = 0
         self.n_equal -= min(n_equal, self.n_equal)
         return kept
 
@@ -54,7 +56,7 @@ def trim(vector: Tensor, cutoff: Cutoff) -> Tensor:
     >>> trim(torch.tensor([3.0, -1.0, 1.0, 2.0]), Cutoff(1.0, n_equal=1))
     tensor([ 3., -1.,  0.,  2.])
     """
-    return vector * cutoff.keep(vector.abs())
+    return cutoff.trim(vector)
 
 
 class MagnitudeSearch:
@@ -95,17 +97,74 @@ class MagnitudeSearch:
         return Cutoff(float(pattern.view(self._float)[0]), self._remaining)
 
 
-def find_cutoffs(passes: Callable[[], Iterable[Sequence[Tensor]]], ks: Sequence[int], dtype: torch.dtype) -> list[Cutoff]:
+class Bracket:
+    """Finds the magnitude of the k-th largest entry of a stream in one pass, if it lies where a sample lets expect it.
+
+    What is larger than the bracket is counted, what lies within is kept and sorted out at the end: some per cent of the stream.
+
+    Args:
+        k: rank of the entry that is looked for, 1 or more.
+        n: entries of the stream.
+        sample: magnitudes of some of them, shape (clusters, entries of a cluster); neighbours in a cluster may be alike, so
+            the spread between clusters says how far the sample can be trusted.
+    """
+
+    def __init__(self, k: int, n: int, sample: Tensor) -> None:
+        self.k, self._limit = k, n // 8  # of entries kept: where there are more, counting them in two passes takes less memory
+        values = sample.numpy()
+        shares = (values > np.quantile(values, 1 - k / n)).mean(axis=1)
+        slack = N_DEVIATIONS * shares.std() / len(shares) ** 0.5 + LEAST_SLACK
+        self._low, self._high = np.quantile(values, np.clip([1 - k / n - slack, 1 - k / n + slack], 0, 1)).astype(values.dtype)
+        self._n_above = self._n_inside = 0
+        self._inside: list[np.ndarray] = []
+
+    def count(self, magnitudes: Tensor) -> None:
+        """Take notice of some magnitudes."""
+        values = magnitudes.reshape(-1).numpy()
+        self._n_above += int(np.count_nonzero(values > self._high))
+        inside = (values >= self._low) & (values <= self._high)
+        self._n_inside += int(np.count_nonzero(inside))
+        if self._n_inside <= self._limit:
+            self._inside.append(values[inside])
+
+    @property
+    def cutoff(self) -> Cutoff | None:
+        """The cutoff that keeps exactly k entries, or None if it lies elsewhere."""
+        rank = self.k - self._n_above
+        if not 0 < rank <= self._n_inside <= self._limit:
+            return None
+        inside = np.concatenate(self._inside)
+        magnitude = np.partition(inside, len(inside) - rank)[len(inside) - rank]
+        return Cutoff(float(magnitude), rank - int(np.count_nonzero(inside > magnitude)))
+
+
+def find_cutoffs(
+    passes: Callable[[], Iterable[Sequence[Tensor]]],
+    ks: Sequence[int],
+    dtype: torch.dtype,
+    n: int = 0,
+    samples: Sequence[Tensor] | None = None,
+) -> list[Cutoff]:
     """For each model the cutoff that keeps its `ks[i]` largest entries.
 
     Args:
         passes: starts a new pass over the parts; each part holds one vector per model. Called two times (four in float64),
-            or not at all where nothing is kept.
+            once if the samples serve, or not at all where nothing is kept.
         ks: how many entries to keep, one number per model.
         dtype: of the vectors, float32 or float64.
+        n: entries of each vector; needed with `samples`.
+        samples: of each vector, shape (clusters, entries of a cluster); they save a pass, and never change the result.
     """
     if not any(ks):
         return [Cutoff(math.inf, 0) for _ in ks]
+    if samples is not None and all(ks):
+        brackets = [Bracket(k, n, sample.abs()) for k, sample in zip(ks, samples, strict=True)]
+        for part in passes():
+            for bracket, vector in zip(brackets, part, strict=True):
+                bracket.count(vector.abs())
+        found = [bracket.cutoff for bracket in brackets]
+        if all(found):
+            return [cutoff for cutoff in found if cutoff]
     searches = [MagnitudeSearch(k, dtype) for k in ks]
     for _ in range(searches[0].n_passes):
         for part in passes():

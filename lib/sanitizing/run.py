@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,6 @@ def run(options: argparse.Namespace, hashes: FileHashes) -> None:
     if evaluation:
         from lib.sanitizing.evaluation import evaluation_table
 
-        torch.set_num_threads(os.cpu_count() or 1)  # the merge left a core for reading
         print(evaluation_table([evaluation.score(models.folders[0], "suspect"), evaluation.score(options.output, "merged")]))
 
 

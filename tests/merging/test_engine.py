@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lib.merging import MERGE_METHODS, Merge, engine, merge_state_dicts
+from lib.merging import MERGE_METHODS, Merge, engine, merge_state_dicts, trimming
 from lib.merging.sources import as_sources
 from lib.merging.task_arithmetic import task_arithmetic
 from lib.merging.ties import ties
@@ -46,6 +46,22 @@ def test_parts_of_any_size_give_the_same_merge(method, monkeypatch):
             torch.testing.assert_close(parts[name], tensor, rtol=1e-6, atol=1e-7)  # inner products are summed in another order
         else:
             assert torch.equal(parts[name], tensor)
+
+
+@pytest.mark.parametrize("method", ["ties", "breadcrumbs"])
+def test_a_large_group_is_trimmed_the_same_with_the_help_of_a_sample(method, monkeypatch):
+    start, *models = (
+        {"weight": torch.randn(400, 32, generator=torch.Generator().manual_seed(seed)), "bias": torch.full((32,), seed / 7)}
+        for seed in range(4)
+    )
+    whole, found = merge_state_dicts(models, method, pretrained=start), []
+    for name, size in (("PART_ENTRIES", 320), ("N_CLUSTERS", 64), ("CLUSTER", 32)):
+        monkeypatch.setattr(engine, name, size)
+    cutoff = trimming.Bracket.cutoff.fget
+    monkeypatch.setattr(trimming.Bracket, "cutoff", property(lambda self: found.append(cutoff(self)) or found[-1]))
+    parts = merge_state_dicts(models, method, pretrained=start)
+    assert any(found)  # a sample served
+    assert all(torch.equal(parts[name], tensor) for name, tensor in whole.items())
 
 
 @pytest.mark.parametrize("method", MERGE_METHODS)

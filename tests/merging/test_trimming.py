@@ -8,11 +8,18 @@ import torch
 from lib.merging.trimming import Cutoff, find_cutoffs, n_kept, trim
 
 
-def kept(vector, k, parts=1):
-    """The positions that a cutoff of k keeps, found and applied in some parts."""
+def kept(vector, k, parts=1, sample=None):
+    """The positions that a cutoff of k keeps, found and applied in some parts, perhaps with the help of a sample."""
     pieces = vector.chunk(parts)
-    [cutoff] = find_cutoffs(lambda: ([piece] for piece in pieces), [k], vector.dtype)
-    return torch.cat([cutoff.keep(piece.abs()) for piece in pieces]).nonzero().flatten().tolist()
+    samples = None if sample is None else [sample]
+    [cutoff] = find_cutoffs(lambda: ([piece] for piece in pieces), [k], vector.dtype, len(vector), samples)
+    return torch.cat([cutoff.trim(piece) for piece in pieces]).nonzero().flatten().tolist()
+
+
+def largest(vector, k):
+    """The same by sorting."""
+    order = sorted(range(len(vector)), key=lambda i: (-abs(float(vector[i])), i))
+    return sorted(order[:k])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -21,8 +28,36 @@ def kept(vector, k, parts=1):
 def test_the_k_largest_are_those_of_a_sort(dtype, parts, k):
     vector = torch.randn(1000, generator=torch.Generator().manual_seed(k), dtype=dtype)
     vector[::7] = vector[0]  # many equal ones
-    order = sorted(range(1000), key=lambda i: (-abs(float(vector[i])), i))
-    assert kept(vector, k, parts) == sorted(order[:k])
+    assert kept(vector, k, parts) == largest(vector, k)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 600, 2999, 3000])
+def test_a_sample_saves_a_pass_and_changes_nothing(dtype, k):
+    vector = torch.randn(3000, generator=torch.Generator().manual_seed(k), dtype=dtype)
+    vector[::7] = vector[0]
+    good, n_passes = vector[:2048].reshape(64, 32), 0
+
+    def passes():
+        nonlocal n_passes
+        n_passes += 1
+        return ([piece] for piece in vector.chunk(4))
+
+    [cutoff] = find_cutoffs(passes, [k], dtype, len(vector), [good])
+    assert torch.cat([cutoff.trim(piece) for piece in vector.chunk(4)]).nonzero().flatten().tolist() == largest(vector, k)
+    if k == 600:
+        assert n_passes == 1
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0, 0.0])
+def test_a_sample_that_misleads_changes_nothing_either(scale):
+    vector = torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    assert kept(vector, 600, parts=4, sample=vector[:2048].reshape(64, 32) * scale) == largest(vector, 600)
+
+
+def test_a_bracket_with_too_many_entries_is_given_up():
+    vector = torch.arange(3000.0) % 3 + 1  # a third of all entries equal the cutoff
+    assert kept(vector, 1500, parts=4, sample=vector[:2048].reshape(64, 32)) == largest(vector, 1500)
 
 
 def test_equal_magnitudes_are_kept_from_the_lowest_index_on():
@@ -34,7 +69,8 @@ def test_equal_magnitudes_are_kept_from_the_lowest_index_on():
 def test_nothing_is_kept_of_a_count_of_zero_and_zeros_can_be_kept():
     vector = torch.tensor([0.0, 0.0, 3.0])
     assert kept(vector, 0) == []
-    assert kept(vector, 2) == [0, 2]
+    assert find_cutoffs(lambda: [[vector]], [2], vector.dtype) == [Cutoff(0.0, 1)]  # the three and one zero
+    assert kept(vector, 2) == [2]
     assert find_cutoffs(lambda: pytest.fail("no need to look"), [0, 0], torch.float32) == [Cutoff(math.inf, 0)] * 2
 
 
