@@ -18,7 +18,7 @@ def plot_poisoning_rates(table: pd.DataFrame) -> Figure:
     names = {value: f"{value:.0%} poisoned" for value in values}
     return _lines(
         table, "n_models", "poisoning_rate", colours, names,
-        "models in the average, the backdoored one included", "Victims of several poisoning rates, averaged with other domains",
+        "models in the average", "Victims of several poisoning rates, averaged with models of other domains",
     )  # fmt: skip
 
 
