@@ -1,7 +1,8 @@
 """One pocket fine-tuning on one core against the optimiser and sampling that `Trainer` has by default.
 
 Run by hand: `python benchmarks/fine_tune.py`.
-Both fine-tune the same model on the same 2,000 sentences for the profile's epochs, in turn, in one process; accuracy stands beside time.
+Both fine-tune the same model on the same 2,000 sentences for the profile's epochs, in turn, in one process; accuracy stands
+beside time.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ A map of the package, in the order in which a reader meets it:
 - `metrics`: CACC, ASR, floors and intervals.
 - `recipes`, `store`, `planning`, `study`: what determines an artifact, where it is kept, and the one object that notebooks
   talk to.
-- `choices`, `tables`, `method_tables`, `collusion_tables`, `outputs`, `plots`, `method_plots`, `collusion_plots`, `widgets`,
-  `checks`: tidy tables, files, figures, sliders and exercise answers.
-- `run_notebooks`, `verify`, `sanitize` (with `sanitizing`, models of other people), `pretrain_pocket`: the commands.
+- `choices`, `tables`, `method_tables`, `collusion_tables`, `ablation_tables`, `outputs`, `plots`, `method_plots`,
+  `collusion_plots`, `ablation_plots`, `widgets`, `checks`: tidy tables, files, figures, sliders and exercise answers.
+- `run_notebooks`, `verify`, `sanitize` (with `sanitizing`, models of other people), `pretrain_pocket` (with `pocket_models`,
+  `pretraining_losses`): the commands.
 """

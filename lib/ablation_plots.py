@@ -34,9 +34,7 @@ def plot_epochs(table: pd.DataFrame) -> Figure:
     )  # fmt: skip
 
 
-def _lines(
-    table: pd.DataFrame, step: str, line: str, colours: dict, names: dict, label: str, title: str
-) -> Figure:  # fmt: skip
+def _lines(table: pd.DataFrame, step: str, line: str, colours: dict, names: dict, label: str, title: str) -> Figure:
     summary = summarise(table, ["attack", line, step])
     attacks = list(dict.fromkeys(summary["attack"]))
     size = (2.6 + 3.1 * len(attacks), 5.6)

@@ -182,6 +182,8 @@ def _check_range(field: str, value: Any) -> None:
         raise ValueError(f"{field} is {value}; it must lie in [0, 1]")
     if field in ("learning_rate", "epochs", "batch_size", "max_length", "max_grad_norm", "n_seeds") and not value > 0:
         raise ValueError(f"{field} is {value}; it must be above 0")
+    if field == "lora_rank" and value < 0:
+        raise ValueError(f"lora_rank is {value}; it must be 0 (all weights are trained) or more")
     if field.startswith("n_") and value < 0:
         raise ValueError(f"{field} is {value}; it must be 0 (all) or more")
 

@@ -102,6 +102,7 @@ def test_a_parameter_of_one_notebook_is_given_to_that_one_only(notebook):
         ("big", {}, r"unknown profile 'big'; choose from \['paper', 'pocket', 'small'\]"),
         ("pocket", {"atack": "badnet"}, r"unknown parameters \['atack'\]; choose from \[.*'attack'.*'n_train'"),
         ("pocket", {"n_train": -1}, "n_train is -1; it must be 0"),
+        ("pocket", {"lora_rank": -1}, "lora_rank is -1; it must be 0"),
         ("pocket", {"poisoning_rate": 2}, r"poisoning_rate is 2.0; it must lie in \[0, 1\]"),
         ("pocket", {"n_shown": "many"}, "parameter n_shown is 'many'"),
     ],

@@ -49,6 +49,13 @@ def test_a_sample_saves_a_pass_and_changes_nothing(dtype, k):
         assert n_passes == 1
 
 
+def test_entries_that_equal_an_end_of_the_bracket_are_counted_once(monkeypatch):
+    monkeypatch.setattr("lib.merging.trimming.MagnitudeSearch", None)  # the sample must serve
+    vector = (torch.arange(30_000) % 100)[torch.randperm(30_000, generator=torch.Generator().manual_seed(0))] + 1.0
+    for k in (6000, 6100):  # all entries of a level, and some of the next
+        assert kept(vector, k, parts=4, sample=vector[:8192].reshape(64, 128)) == largest(vector, k)
+
+
 @pytest.mark.parametrize("scale", [0.01, 100.0, 0.0])
 def test_a_sample_that_misleads_changes_nothing_either(scale):
     vector = torch.randn(3000, generator=torch.Generator().manual_seed(0))
