@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 REJECTED = -1
+MIN_REMOVABLE = 0.05  # an attack that adds less than this to its floor leaves nothing to remove
 
 
 def _same_length(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -95,7 +96,7 @@ def removed_share(asr_before: float, asr_after: float, asr_floor: float) -> floa
     0.831
     """
     removable = asr_before - asr_floor
-    return float("nan") if removable < 0.05 else (asr_before - asr_after) / removable
+    return float("nan") if removable < MIN_REMOVABLE else (asr_before - asr_after) / removable
 
 
 def flip_rate(clean_predictions: ArrayLike, predictions: ArrayLike, labels: ArrayLike, target_label: int) -> float:

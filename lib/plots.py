@@ -29,7 +29,6 @@ STEALTH_NAMES = {
     "words_changed": "edits per word",
     "share_changed": "share of texts changed",
 }
-PARTNER_NAMES = {"same_task": "clean models of the same task", "other_domains": "clean models of other domains"}
 FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 
 
@@ -115,55 +114,6 @@ def plot_loss_curves(curves: pd.DataFrame) -> Figure:
     return finish(figure, [[axis]], "Training losses of the models to be merged", curves, has_intervals=False)
 
 
-def plot_merging(table: pd.DataFrame) -> Figure:
-    """Table `04_merging`: ASR and CACC against the number of models in the average."""
-    return _rates_by_step(
-        table,
-        "n_models",
-        "models in the average, the backdoored one included",
-        "Uniform averages of a backdoored model with clean ones",
-    )
-
-
-def plot_coefficient(table: pd.DataFrame) -> Figure:
-    """Table `06_coefficient`: ASR and CACC on the way from the backdoored model (0) to its partner (1)."""
-    return _rates_by_step(
-        table,
-        "coefficient",
-        "merge coefficient: 0 backdoored model, 1 partner",
-        "From the backdoored model to its partner",
-    )
-
-
-def plot_domains(table: pd.DataFrame) -> Figure:
-    """Table `07_domains`: ASR and CACC against the number of other domains, averaged over all subsets of that size."""
-    single = table.assign(partners="other_domains")
-    return _rates_by_step(
-        single,
-        "n_domains",
-        "other domains in the average",
-        "Uniform averages with every subset of the other domains",
-        points=True,
-    )
-
-
-def plot_barrier(table: pd.DataFrame) -> Figure:
-    """Clean loss and accuracy along the way to the partner, for victims of different training (column `victim`)."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.6))
-    for number, (victim, rows) in enumerate(table.groupby("victim", sort=False)):
-        line = rows.groupby("coefficient")[["clean_loss", "cacc"]].mean()
-        for axis, column in zip(axes, ("clean_loss", "cacc"), strict=True):
-            style = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4, "label": str(victim)}
-            axis.plot(line.index, line[column] * (100 if column == "cacc" else 1), **style)
-            if column == "clean_loss":
-                axis.plot([0, 1], line[column].iloc[[0, -1]], color=PALETTE[number], linestyle="--", linewidth=0.9)
-    axes[0].set(ylabel="loss on clean test texts (nats)", xlabel="merge coefficient", ylim=(0, None))
-    axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
-    axes[1].legend(loc="lower left", frameon=False, fontsize=8)
-    axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
-    return finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table, has_intervals=False)
-
-
 def plot_transfer(table: pd.DataFrame) -> Figure:
     """Table `01_transfer`: accuracy of each domain's model on each domain's test set."""
     names = list(dict.fromkeys(table["trained_on"]))
@@ -173,40 +123,6 @@ def plot_transfer(table: pd.DataFrame) -> Figure:
     axis.set(xlabel="tested on", ylabel="fine-tuned on")
     axis.tick_params(axis="y", rotation=0)
     return finish(figure, [[axis]], "Accuracy from domain to domain", table, has_intervals=False)
-
-
-def _rates_by_step(table: pd.DataFrame, step: str, label: str, title: str, points: bool = False) -> Figure:
-    """ASR and CACC with intervals against a step, one panel per kind of partners and attack, the floor dotted."""
-    summary = summarise(table, ["partners", "attack", step])
-    # One row per kind of partners, one column per attack.
-    panels = sorted(
-        dict.fromkeys(zip(summary["partners"], summary["attack"], strict=True)),
-        key=lambda panel: list(dict.fromkeys(summary["partners"])).index(panel[0]),
-    )
-    n_columns = max(1, summary["attack"].nunique())
-    n_rows = -(-len(panels) // n_columns)
-    figure, axes = plt.subplots(
-        n_rows, n_columns, figsize=(1.6 + 3.6 * n_columns, 0.9 + 2.9 * n_rows), sharex="row", sharey=True, squeeze=False
-    )
-    for axis, (partners, attack) in zip(axes.flat, panels, strict=False):
-        rows = summary[(summary["partners"] == partners) & (summary["attack"] == attack)].sort_values(step)
-        for rate, colour in RATE_COLOURS.items():
-            axis.plot(rows[step], rows[rate] * 100, color=colour, marker="o", markersize=4, label=RATE_NAMES[rate])
-            axis.fill_between(rows[step], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.2, lw=0)
-        if points:  # each subset on its own
-            runs = table[(table["partners"] == partners) & (table["attack"] == attack)]
-            axis.scatter(runs[step], runs["asr"] * 100, s=5, color=RATE_COLOURS["asr"], alpha=0.25, linewidths=0)
-        axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
-        axis.set_title(f"{attack_title(attack)}, {PARTNER_NAMES[partners]}", fontsize=9.5)
-        if table[step].dtype.kind in "iu":
-            axis.set_xticks(sorted(rows[step].unique()))
-    for axis in axes[-1]:
-        axis.set_xlabel(label, fontsize=9)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("rate on the test set (%)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02))
-    return finish(figure, axes, title, table)
 
 
 def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:

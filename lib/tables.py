@@ -7,20 +7,15 @@ for intervals; they are not written to files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from lib.attacks import trigger_types
 from lib.choices import attacks_on
-from lib.planning import PARTNERS
-from lib.scoring import Model, Score
+from lib.scoring import Score
 from lib.study import Study
-
-COEFFICIENTS = tuple(round(float(value), 2) for value in np.linspace(0, 1, 11))
 
 
 def story_table(study: Study, task: str, attack: str, seed: int = 0) -> pd.DataFrame:
@@ -114,91 +109,6 @@ def loss_curves(study: Study, task: str, attacks: Sequence[str], seed: int = 0) 
         rest = {"chance_loss": record["chance_loss"], "distance": record["distance"], "instability": record["instability"]}
         frames.append(pd.DataFrame(curve).assign(**what, **rest))
     return pd.concat(frames, ignore_index=True)
-
-
-def merging_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
-    """Table `04_merging`: uniform averages of a backdoored model with 0, 1, 2, ... clean ones; `n_models` counts all."""
-    cases = [(task, attack, seed) for seed in study.seeds for attack in attacks]
-    train_victims(study, cases, PARTNERS)
-    steps = []
-    for _, attack, seed in cases:
-        for partners in PARTNERS:
-            others = study.partners(task, partners, seed)
-            steps += [(attack, seed, partners, others[:n]) for n in range(len(others) + 1)]
-    rows = []
-    for attack, seed, partners, others in progress(steps):
-        backdoored, clean = victim(study, task, attack, seed)
-        before, floor = study.score(backdoored, task, attack, seed), study.score(clean, task, attack, seed)
-        score = study.score(study.merge([backdoored, *others]), task, attack, seed) if others else before
-        rows.append(
-            {
-                **{"task": task, "attack": attack, "merge_method": "weight_average", "partners": partners},
-                **{"n_models": 1 + len(others), "seed": seed, **rates(score)},
-                **{"backdoored_cacc": before.cacc, "backdoored_asr": before.asr, "asr_floor": floor.asr},
-                **{"clean_model_cacc": floor.cacc, "excess_asr": score.asr - floor.asr},
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def coefficient_table(
-    study: Study,
-    task: str,
-    attacks: Sequence[str],
-    partners: Sequence[str] = PARTNERS,
-    coefficients: Sequence[float] = COEFFICIENTS,
-    seeds: Sequence[int] | None = None,
-    **training: float,
-) -> pd.DataFrame:
-    """Table `06_coefficient`: interpolation from the backdoored model (0) to its partner (1).
-
-    The partner is one clean model of the same task, or the uniform average of the other domains' models. `training` changes
-    the *victim's* fine-tuning only, e.g. `learning_rate`.
-    """
-    cases = [(task, attack, seed) for seed in (study.seeds if seeds is None else seeds) for attack in attacks]
-    train_victims(study, cases, partners, **training)
-    steps = [(attack, seed, kind, value) for _, attack, seed in cases for kind in partners for value in coefficients]
-    rows = []
-    for attack, seed, kind, coefficient in progress(steps):
-        backdoored, clean = victim(study, task, attack, seed, **training)
-        others = study.partners(task, kind, seed)
-        others = others[:1] if kind == "same_task" else others
-        weights = [1 - coefficient, *[coefficient / len(others)] * len(others)]
-        model: Model = study.merge([backdoored, *others], weights=weights) if coefficient else backdoored
-        score = study.score(model, task, attack, seed)
-        rows.append(
-            {
-                **{"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed},
-                **rates(score),
-                "clean_loss": score.clean_loss,
-                "asr_floor": study.score(clean, task, attack, seed).asr,
-                "distance": backdoored.record["distance"],
-                "instability": backdoored.record["instability"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def domains_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
-    """Table `07_domains`: uniform averages of a backdoored model with every subset of the other domains' models."""
-    cases = [(task, attack, seed) for seed in study.seeds for attack in attacks]
-    train_victims(study, cases, ["other_domains"])
-    names = study.other_domains(task)
-    subsets = [subset for n in range(len(names) + 1) for subset in combinations(range(len(names)), n)]
-    rows = []
-    for (_, attack, seed), subset in progress([(case, subset) for case in cases for subset in subsets]):
-        backdoored, clean = victim(study, task, attack, seed)
-        others = study.partners(task, "other_domains", seed)
-        model: Model = study.merge([backdoored, *[others[i] for i in subset]]) if subset else backdoored
-        score = study.score(model, task, attack, seed)
-        rows.append(
-            {
-                **{"task": task, "attack": attack, "n_domains": len(subset)},
-                **{"domains": "+".join(names[i] for i in subset) or "none", "seed": seed, **rates(score)},
-                **{"asr_floor": study.score(clean, task, attack, seed).asr},
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 # --- shared steps ------------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def clean(study):
 @pytest.fixture(scope="session")
 def frames(study):
     """The tables of the tiny study by name: one seed, both attacks, two other domains, one clean model of the same task."""
-    from lib import tables
+    from lib import merging_tables, tables
 
     attacks = ["badnet", "insertsent"]
     return {
@@ -159,7 +159,7 @@ def frames(study):
         "transfer": tables.transfer_table(study, "sst2"),
         "attacks": tables.attacks_table(study, ["sst2"], attacks),
         "curves": tables.loss_curves(study, "sst2", attacks),
-        "merging": tables.merging_table(study, "sst2", attacks),
-        "coefficient": tables.coefficient_table(study, "sst2", attacks, coefficients=(0, 0.5, 1)),
-        "domains": tables.domains_table(study, "sst2", attacks),
+        "merging": merging_tables.merging_table(study, ["sst2"], attacks),
+        "coefficient": merging_tables.coefficient_table(study, "sst2", attacks, coefficients=(0, 0.5, 1)),
+        "domains": merging_tables.domains_table(study, ["sst2"], attacks),
     }

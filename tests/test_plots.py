@@ -5,16 +5,17 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib import plots
+from lib import merging_plots, plots
+from lib.merging_tables import partner_kinds_table
 from lib.summary import summarise
 
 PLOTS = {
     "story": plots.plot_story,
     "attacks": plots.plot_attacks,
     "curves": plots.plot_loss_curves,
-    "merging": plots.plot_merging,
-    "coefficient": plots.plot_coefficient,
-    "domains": plots.plot_domains,
+    "merging": merging_plots.plot_merging,
+    "coefficient": merging_plots.plot_coefficient,
+    "domains": merging_plots.plot_domains,
     "transfer": plots.plot_transfer,
 }
 
@@ -62,7 +63,7 @@ def test_figures_of_two_seeds_say_so(frames, name):
 
 
 def test_the_figure_of_a_barrier_is_drawn(frames):
-    figure = plots.plot_barrier(barrier(frames))
+    figure = merging_plots.plot_barrier(barrier(frames))
     assert_readable(figure)
     labels = [text.get_text() for axis in figure.get_axes() if axis.get_legend() for text in axis.get_legend().get_texts()]
     assert labels == ["stable", "unstable"]
@@ -83,13 +84,32 @@ def test_lines_show_the_means_of_the_table_in_per_cent(frames, name, step):
     assert floor == pytest.approx([table["asr_floor"].iloc[0] * 100] * len(floor))
 
 
-def test_every_kind_of_partner_and_every_attack_has_its_panel(frames):
-    titles = [axis.get_title() for axis in plots.plot_merging(frames["merging"]).get_axes()]
-    assert sorted(titles) == sorted(
-        f"{attack}, clean models of {partners}"
-        for attack in ("BadNet", "InsertSent")
-        for partners in ("the same task", "other domains")
-    )
+def test_every_task_and_every_attack_has_its_panel_and_every_kind_of_partner_its_lines(frames):
+    table = pd.concat([frames["merging"], frames["merging"].assign(task="olid")])
+    axes = merging_plots.plot_merging(table).get_axes()
+    assert [axis.get_title() for axis in axes] == ["BadNet, sst2", "InsertSent, sst2", "BadNet, olid", "InsertSent, olid"]
+    for axis in axes:
+        lines = {line.get_label(): line.get_linestyle() for line in axis.get_lines()}
+        assert lines["attack success rate (ASR), clean models of the same task"] == "--"
+        assert lines["attack success rate (ASR), clean models of other domains"] == "-"
+
+
+def test_an_attack_that_was_left_out_for_a_task_leaves_its_panel_empty(frames):
+    table = frames["merging"]
+    table = pd.concat([table[table["attack"] == "badnet"].assign(task="olid"), table])
+    assert [axis.get_visible() for axis in merging_plots.plot_merging(table).get_axes()] == [True, False, True, True]
+
+
+def test_kinds_of_partners_stand_beside_each_other_with_their_rates(frames, study):
+    table = partner_kinds_table(study, frames["domains"])
+    axis = merging_plots.plot_partner_kinds(table).get_axes()[0]
+    dots = {container.get_label(): container.lines[0].get_ydata()[0] for container in axis.containers}
+    rows = table[table["attack"] == "badnet"].groupby("partners")[["asr", "cacc"]].mean() * 100
+    assert dots == {
+        f"{rate.upper()}, clean models of {name}": pytest.approx(rows.loc[kind, rate])
+        for kind, name in (("same_task", "the same task"), ("other_domains", "other domains"))
+        for rate in ("asr", "cacc")
+    }
 
 
 def test_dots_of_the_attacks_show_the_backdoored_and_the_clean_model(frames):
@@ -119,7 +139,7 @@ def test_attacks_are_written_as_in_the_literature():
 def test_intervals_of_the_figure_are_those_of_the_summary(frames):
     table = frames["merging"][(frames["merging"]["attack"] == "badnet") & (frames["merging"]["partners"] == "other_domains")]
     summary = summarise(table, ["partners", "attack", "n_models"])
-    bands = [band.get_paths()[0].vertices[:, 1] for band in plots.plot_merging(table).get_axes()[0].collections]
+    bands = [band.get_paths()[0].vertices[:, 1] for band in merging_plots.plot_merging(table).get_axes()[0].collections]
     for band, rate in zip(bands, ("asr", "cacc"), strict=False):
         assert band.max() == pytest.approx(summary[f"{rate}_high"].max() * 100)
         assert band.min() == pytest.approx(summary[f"{rate}_low"].min() * 100)

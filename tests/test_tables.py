@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lib.choices import chosen_attacks, chosen_tasks
-from lib.tables import coefficient_table
 
 # DESIGN.md section 6: what every reader may rely on.
 PROMISED = {
@@ -82,60 +81,6 @@ def test_loss_curves_hold_one_curve_per_model(frames, backdoored):
     curve = curves[(curves["dataset"] == "sst2") & (curves["attack"] == "badnet")]
     assert curve["loss"].tolist() == backdoored.record["losses"]
     assert curve["step"].tolist() == backdoored.record["steps"]
-
-
-def test_the_table_of_merges_counts_the_backdoored_model(frames):
-    table = frames["merging"]
-    steps = table.groupby(["attack", "partners"], sort=False)["n_models"].apply(list).to_dict()
-    assert steps == {
-        ("badnet", "same_task"): [1, 2],
-        ("badnet", "other_domains"): [1, 2, 3],
-        ("insertsent", "same_task"): [1, 2],
-        ("insertsent", "other_domains"): [1, 2, 3],
-    }
-    alone = table[table["n_models"] == 1]
-    assert alone["asr"].tolist() == alone["backdoored_asr"].tolist()
-    assert alone["cacc"].tolist() == alone["backdoored_cacc"].tolist()
-    assert table["excess_asr"].tolist() == pytest.approx((table["asr"] - table["asr_floor"]).tolist())
-
-
-def test_the_table_of_merges_agrees_with_the_merged_models(frames, study, backdoored):
-    table = frames["merging"]
-    row = table[(table["attack"] == "badnet") & (table["partners"] == "other_domains") & (table["n_models"] == 3)]
-    merged = study.merge([backdoored, study.model("yelp"), study.model("cr")], weights=[1 / 3] * 3)
-    score = study.score(merged, "sst2", "badnet")
-    assert (row["cacc"].item(), row["asr"].item()) == (score.cacc, score.asr)
-
-
-def test_coefficients_go_from_the_backdoored_model_to_its_partner(frames, study, backdoored):
-    table = frames["coefficient"]
-    table = table[table["attack"] == "badnet"].set_index(["partners", "coefficient"])
-    partner = study.partners("sst2", "same_task")[0]
-    domains = study.merge([study.model("yelp"), study.model("cr")])
-    for kind in ("same_task", "other_domains"):
-        ends = {0: backdoored, 1: partner if kind == "same_task" else domains}
-        for coefficient, model in ends.items():
-            score = study.score(model, "sst2", "badnet")
-            assert table.loc[(kind, coefficient), "cacc"] == pytest.approx(score.cacc)
-            assert table.loc[(kind, coefficient), "asr"] == pytest.approx(score.asr)
-            assert table.loc[(kind, coefficient), "clean_loss"] == pytest.approx(score.clean_loss, rel=1e-4)
-
-
-def test_other_training_settings_are_the_victims_alone(frames, study):
-    table = coefficient_table(study, "sst2", ["badnet"], ["same_task"], (0, 1), learning_rate=2e-3).set_index("coefficient")
-    usual = frames["coefficient"]
-    usual = usual[(usual["attack"] == "badnet") & (usual["partners"] == "same_task")].set_index("coefficient")
-    assert table.loc[0, "distance"] < usual.loc[0, "distance"]
-    assert table.loc[1, "clean_loss"] == pytest.approx(usual.loc[1, "clean_loss"], rel=1e-6)
-
-
-def test_every_subset_of_the_other_domains_is_merged_once(frames, study, backdoored):
-    table = frames["domains"]
-    table = table[table["attack"] == "badnet"].set_index("domains")
-    assert list(table.index) == ["none", "yelp", "cr", "yelp+cr"]
-    assert table["n_domains"].tolist() == [0, 1, 1, 2]
-    score = study.score(study.merge([backdoored, study.model("cr")]), "sst2", "badnet")
-    assert (table.loc["cr", "cacc"], table.loc["cr", "asr"]) == (score.cacc, score.asr)
 
 
 def test_the_story_is_told_with_three_models(frames, study, backdoored):

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from lib import plots, widgets
+from lib import merging_plots, widgets
 
 
 class Handle:
@@ -35,7 +35,7 @@ def controls_of(box):
 
 def test_a_menu_of_attacks_draws_the_chosen_ones(frames, shown):
     drawn = []
-    widgets.explore_attacks(lambda table: drawn.append(table) or plots.plot_merging(table), frames["merging"])
+    widgets.explore_attacks(lambda table: drawn.append(table) or merging_plots.plot_merging(table), frames["merging"])
     menu = controls_of(shown[0])["attack"]
     assert list(menu.options) == ["all", "badnet", "insertsent"]
     assert len(drawn[-1]) == 10
