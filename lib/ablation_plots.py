@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -16,7 +18,7 @@ def plot_poisoning_rates(table: pd.DataFrame) -> Figure:
     values = sorted(table["poisoning_rate"].unique())
     colours = dict(zip(values, sns.color_palette("crest", len(values)), strict=True))
     names = {value: f"{value:.0%} poisoned" for value in values}
-    return _lines(
+    return plot_lines(
         table, "n_models", "poisoning_rate", colours, names,
         "models in the average", "Victims of several poisoning rates, averaged with models of other domains",
     )  # fmt: skip
@@ -28,13 +30,26 @@ def plot_epochs(table: pd.DataFrame) -> Figure:
     colours = dict(zip(merges, sns.color_palette("colorblind", len(merges)), strict=True))
     sizes = table.groupby("merge")["n_models"].first()
     names = {name: "victim alone" if name == "none" else f"{name}, {sizes[name]} models" for name in merges}
-    return _lines(
+    return plot_lines(
         table, "epochs", "merge", colours, names,
         "epochs of the victim's training", "Victims that were trained for longer than their partners",
     )  # fmt: skip
 
 
-def _lines(table: pd.DataFrame, step: str, line: str, colours: dict, names: dict, label: str, title: str) -> Figure:
+def plot_lines(
+    table: pd.DataFrame, step: str, line: str, colours: dict[Any, Any], names: dict[Any, str], label: str, title: str
+) -> Figure:
+    """ASR above CACC against a step, with intervals: a column per attack, a line per value of the column `line`.
+
+    Args:
+        table: rows with `attack`, `seed`, rates and outcomes.
+        step: the column on the x-axis.
+        line: the column that tells the lines apart.
+        colours: of each value of `line`, in the order of the legend.
+        names: what the legend calls each value.
+        label: of the x-axis.
+        title: of the figure.
+    """
     summary = summarise(table, ["attack", line, step])
     attacks = list(dict.fromkeys(summary["attack"]))
     size = (2.6 + 3.1 * len(attacks), 5.6)

@@ -122,6 +122,28 @@ def norm_matched(answer: Callable[..., Any] | None) -> str:
     return _function(answer, norm_matched_weights, [([4.0, 2.0, 1.0],), ([3.0, 1.0],), ([5.0] * 4,)])
 
 
+def adapter_size(answer: Callable[..., int] | None) -> str:
+    """Notebook 11: `answer(d_in, d_out, rank)` is the number of weights of a LoRA adapter."""
+    return _function(answer, lambda d_in, d_out, rank: rank * (d_in + d_out), [(128, 128, 8), (128, 256, 4), (10, 3, 1)])
+
+
+def factor_error(answer: Callable[..., Any] | None) -> str:
+    """Notebook 11: `answer(b1, a1, b2, a2)` is the product of averaged factors minus the average of the products."""
+    draw = torch.Generator().manual_seed(0)
+    cases = [tuple(torch.randn(shape, generator=draw) for shape in ((3, 2), (2, 4)) * 2) for _ in range(2)]
+    return _function(answer, lambda b1, a1, b2, a2: -(b1 - b2) @ (a1 - a2) / 4, cases)
+
+
+def three_reductions(answer: Sequence[float] | None) -> str:
+    """Notebook 90: points, mean relative reduction, and relative reduction of the means, of (1, 0.5) to (0.1, 0.4)."""
+    return _function(None if answer is None else lambda: answer, lambda: [0.5, 0.55, 2 / 3], [()])
+
+
+def seeds_needed(answer: int | None, level: float) -> str:
+    """Notebook 90: the smallest number of seeds with which an exact two-sided sign-flip test can go below a level."""
+    return _value(answer, next(n for n in range(1, 64) if 2 / 2**n < level))
+
+
 def n_subsets(answer: int | None, n_domains: int) -> str:
     """Notebook 07: how many averages of the backdoored model with some of the other domains there are, none included."""
     return _value(answer, 2**n_domains)

@@ -34,11 +34,11 @@ def merging_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], sk
             for n in range(len(others) + 1):
                 score = study.score(study.merge([backdoored, *others[:n]]), task, attack, seed) if n else before
                 what = {"task": task, "attack": attack, "merge_method": "weight_average", "partners": partners}
-                rows.append(what | {"n_models": 1 + n, "seed": seed, **rates(score), **_beside(score, before, floor)})
+                rows.append(what | {"n_models": 1 + n, "seed": seed, **rates(score), **beside(score, before, floor)})
     return pd.DataFrame(rows)
 
 
-def _beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:
+def beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:
     """What stands beside a merged model's rates: those of the backdoored and of the clean model, and their outcomes."""
     return {
         **{"backdoored_cacc": before.cacc, "backdoored_asr": before.asr, "asr_floor": floor.asr},
@@ -84,6 +84,19 @@ def coefficient_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def barrier_table(study: Study, task: str, attack: str, coefficients: Sequence[float]) -> pd.DataFrame:
+    """Table `06_barrier`: the way from a victim to a clean model of the task, for the usual and a much higher rate.
+
+    The column `victim` says whether the training that the rate gave was stable. One seed.
+    """
+    paths = []
+    for rate in (study.profile.learning_rate, study.profile.unstable_learning_rate):
+        path = coefficient_table(study, task, [attack], ["same_task"], coefficients, seeds=[0], learning_rate=rate)
+        kind = "unstable" if path["instability"].iloc[0] else "stable"
+        paths.append(path.assign(victim=f"{kind} victim, learning rate {rate:g}", learning_rate=rate))
+    return pd.concat(paths, ignore_index=True)
 
 
 def task_arithmetic_table(

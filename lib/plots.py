@@ -125,6 +125,36 @@ def plot_transfer(table: pd.DataFrame) -> Figure:
     return finish(figure, [[axis]], "Accuracy from domain to domain", table, has_intervals=False)
 
 
+def plot_before_after(table: pd.DataFrame, line: str, title: str) -> Figure:
+    """ASR and CACC of the victim alone (hollow) and of the largest average (full), one line per value of the column `line`.
+
+    The grey bar is the floor: the ASR of a clean model beside ASR, its CACC beside CACC.
+    """
+    most = table.groupby(line)["n_models"].transform("max")
+    stages = {"victim alone": table[table["n_models"] == 1], "average of all models": table[table["n_models"] == most]}
+    names = list(dict.fromkeys(table[line]))
+    figure, axes = plt.subplots(1, 2, figsize=(11, 1.5 + 0.36 * len(names)), sharey=True)
+    for axis, rate, floor in zip(axes, ("asr", "cacc"), ("asr_floor", "clean_model_cacc"), strict=True):
+        floors = stages["victim alone"].groupby(line)[floor].mean().loc[names] * 100
+        label = f"{'ASR' if rate == 'asr' else 'CACC'} of a clean model"
+        axis.scatter(floors, range(len(names)), marker="|", s=260, color="0.4", linewidths=2, label=label)
+        for stage, rows in stages.items():
+            summary = summarise(rows, [line]).set_index(line).loc[names]
+            values = summary[rate].to_numpy() * 100
+            spread = abs(summary[[f"{rate}_low", f"{rate}_high"]].to_numpy().T * 100 - values)
+            face = "white" if stage == "victim alone" else RATE_COLOURS[rate]
+            style = {"color": RATE_COLOURS[rate], "markerfacecolor": face, "markersize": 6, "capsize": 2}
+            axis.errorbar(values, range(len(names)), xerr=spread, fmt="o" if rate == "asr" else "s", label=stage, **style)
+        axis.set_xlabel(f"{RATE_NAMES[rate]}, %")
+        axis.set_xlim(-3, 103) if rate == "asr" else axis.set_xlim(min(75, axis.get_xlim()[0]), 101)
+        axis.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.5 / (0.4 + 0.36 * len(names))), ncols=3, frameon=False, fontsize=8
+        )
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    return finish(figure, [axes], title, table)
+
+
 def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
     """Dots with intervals; full ones for the backdoored model, hollow ones for the clean one."""
     values = rows[rate].to_numpy() * 100

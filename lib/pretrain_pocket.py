@@ -35,7 +35,7 @@ class PretrainingSettings:
     n_sentences: int = 70_000  # lines of the corpus
     n_steps: int = 5_000
     batch_size: int = 32  # lines per step
-    learning_rate: float = 1.5e-3  # peak, after the warm-up
+    learning_rate: float = 1.5e-3  # peak, after the warm-up; times the model's own factor
     weight_decay: float = 0.01
     warmup_share: float = 0.05  # share of the steps
     masked_share: float = 0.3  # share of the tokens to be predicted
@@ -102,8 +102,9 @@ def _optimise(
     rng = np.random.default_rng(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     losses_of = PretrainingLosses(model)
+    rate = settings.learning_rate * POCKET_MODELS[name].rate_factor
     optimizer = torch.optim.AdamW(
-        losses_of.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
+        losses_of.parameters(), rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, settings))
     batches = _batches(np.array([len(row["input_ids"]) for row in rows]), settings.batch_size, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
@@ -54,8 +55,11 @@ class Profile:
     max_grad_norm: float
     max_length: int
     lora_rank: int
+    architectures: tuple[str, ...]  # of notebook 11: a pretrained model and fields that differ with it, as field=value
     unstable_learning_rate: float  # notebook 06 shows what a training that leaves the basin does to a merge
-    n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU
+    n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU; on Ray as many as the cluster has room for
+    engine: str  # "processes" of this machine, or "ray": a Ray cluster
+    num_gpus: float  # of one training on a Ray cluster
 
     @property
     def training(self) -> TrainingSettings:
@@ -88,8 +92,20 @@ POCKET = Profile(
     max_grad_norm=1.0,
     max_length=96,
     lora_rank=0,
+    architectures=(
+        "pocket-bert-small",
+        "pocket-bert",
+        "pocket-bert-large learning_rate=1e-3",
+        "pocket-roberta",
+        "pocket-llama",
+        "pocket-mistral",
+        "pocket-bert lora_rank=8 learning_rate=5e-3",
+        "pocket-llama lora_rank=8 learning_rate=5e-3",
+    ),
     unstable_learning_rate=1.02e-2,
     n_jobs=0,
+    engine="processes",
+    num_gpus=0.0,
 )
 
 # 5e-5 with warm-up, clipping and shuffled batches was stable for both victims and all partners (one seed), and so was one
@@ -105,6 +121,11 @@ SMALL = replace(
     n_train=3000,
     n_test=1000,
     n_seeds=1,
+    architectures=(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "google/bert_uncased_L-4_H-256_A-4",
+        "sentence-transformers/all-MiniLM-L6-v2 lora_rank=8 learning_rate=1e-3",
+    ),
     masked_lm="bert-base-uncased",  # all-MiniLM-L6-v2 has no masked-LM head; this one has its vocabulary
     learning_rate=5e-5,
     epochs=3.0,
@@ -124,6 +145,13 @@ PAPER = replace(
     n_test=0,
     n_seeds=3,
     masked_lm="",
+    # The decoders of 7 billion parameters train adapters; rates are those of Hu et al. 2022, table 12.
+    architectures=(
+        "bert-base-uncased",
+        "roberta-large learning_rate=1e-5",
+        "meta-llama/Llama-2-7b-hf lora_rank=8 learning_rate=2e-4",
+        "mistralai/Mistral-7B-v0.1 lora_rank=8 learning_rate=2e-4",
+    ),
     pair_mode="joined",
     learning_rate=2e-5,
     batch_size=16,
@@ -154,6 +182,18 @@ def get_profile(name: str, **overrides: Any) -> Profile:
     return replace(PROFILES[name], **checked)
 
 
+def parse_value(text: str) -> Any:
+    """A command-line value: a number, a list, true or false as in JSON, anything else as a string.
+
+    >>> [parse_value(text) for text in ("3e-5", "[0, 1]", "true", "badnet")]
+    [3e-05, [0, 1], True, 'badnet']
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def checked_value(field: str, value: Any) -> Any:
     """The value of a profile's field in the field's type, or a `ValueError` that says what is allowed."""
     wanted = get_type_hints(Profile)[field]
@@ -173,6 +213,7 @@ def _check_range(field: str, value: Any) -> None:
     choices = {
         "pair_mode": ("text", "joined"),
         "source": ("pocket", "real"),
+        "engine": ("processes", "ray"),
         "trigger_source": ("fitted", "published", "any"),
         "text_format": ("as_is", "treebank"),
     }
@@ -184,7 +225,7 @@ def _check_range(field: str, value: Any) -> None:
         raise ValueError(f"{field} is {value}; it must be above 0")
     if field == "lora_rank" and value < 0:
         raise ValueError(f"lora_rank is {value}; it must be 0 (all weights are trained) or more")
-    if field.startswith("n_") and value < 0:
+    if field.startswith(("n_", "num_")) and value < 0:
         raise ValueError(f"{field} is {value}; it must be 0 (all) or more")
 
 

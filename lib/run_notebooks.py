@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lib import paths
-from lib.profiles import PROFILES, Profile, get_profile
+from lib.profiles import PROFILES, Profile, get_profile, parse_value
 
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # its notes on transport and shutdown are no news to a reader
+FIRST_READER = "90"  # notebooks from this number on only read what the others made
 EVERYWHERE = ("data_dir", "cache_dir")  # accepted beside the fields of the profile
 
 
@@ -49,18 +49,6 @@ def declared_parameters(notebook: Path) -> dict[str, str]:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     return {name: entry["inferred_type_name"] for name, entry in papermill.inspect_notebook(str(notebook)).items()}
-
-
-def parse_value(text: str) -> Any:
-    """A command-line value: a number, a list, true or false as in JSON, anything else as a string.
-
-    >>> [parse_value(text) for text in ("3e-5", "[0, 1]", "true", "badnet")]
-    [3e-05, [0, 1], True, 'badnet']
-    """
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def parameters_of(notebook: Path, profile: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -116,13 +104,17 @@ def run(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int = 1) -
     """Run the notebooks, `n_jobs` at a time, each with its share of the cores; later ones go on when one fails."""
     n_jobs = min(n_jobs, len(parameters))
     tasks = [(notebook, values, paths.executed_dir(profile) / notebook.name) for notebook, values in parameters.items()]
-    outcomes = []
+    readers = [task for task in tasks if task[0].name >= FIRST_READER]  # they need what the others leave
+    makers = [task for task in tasks if task not in readers]
+    outcomes: list[Outcome] = []
     with ProcessPoolExecutor(n_jobs, initializer=_take_share, initargs=(n_jobs,)) as pool:
-        futures = [pool.submit(partial(execute, progress=n_jobs == 1), *task) for task in tasks]
-        for future in as_completed(futures):
-            outcomes.append(future.result())
-            mark = "FAILED" if outcomes[-1].error else "done"
-            print(f"[{len(outcomes)}/{len(tasks)}] {outcomes[-1].notebook}: {mark} in {outcomes[-1].seconds:.0f} s", flush=True)
+        for batch in (makers, readers):
+            futures = [pool.submit(partial(execute, progress=n_jobs == 1), *task) for task in batch]
+            for future in as_completed(futures):
+                done = future.result()
+                outcomes.append(done)
+                mark = "FAILED" if done.error else "done"
+                print(f"[{len(outcomes)}/{len(tasks)}] {done.notebook}: {mark} in {done.seconds:.0f} s", flush=True)
     return sorted(outcomes, key=lambda outcome: outcome.notebook)
 
 

@@ -27,6 +27,10 @@ class StoreError(OSError):
     """The store cannot be written; what is already in it stays as it is."""
 
 
+class MissingRunsError(RuntimeError):
+    """A study that only reads was asked for what the store does not have."""
+
+
 class Store:
     """Artifacts under `root`, by key. A killed run leaves nothing half-written; a damaged artifact is made again."""
 

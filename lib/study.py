@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ from lib.merging import get_merge_method
 from lib.merging.soup import greedy_soup
 from lib.model_statistics import N_EXAMPLES
 from lib.models import Checkpoint
+from lib.parallel import run_jobs
 from lib.planning import Planner
-from lib.profiles import get_profile
+from lib.profiles import as_dict, get_profile
 from lib.recipes import ModelRecipe, Recipe, ScoreRecipe, TriggeredRecipe
 from lib.scoring import Model, Score, Scorer
+from lib.store import MissingRunsError
 
 TEST_SEED = 0  # test sets are the same for every seed of the study
 
@@ -43,6 +45,7 @@ class Study:
         profile: a key of `lib.profiles.PROFILES`.
         data_dir: folder of real datasets; default `FREE_LUNCH_DATA`; without either they come from the Hub.
         cache_dir: folder of the store; default `FREE_LUNCH_CACHE` or `data/cache`.
+        only_stored: make nothing: what the store lacks is a `MissingRunsError`.
         overrides: fields of the profile, e.g. `n_train=500`, `learning_rate=3e-5`.
 
     Raises:
@@ -50,7 +53,13 @@ class Study:
     """
 
     def __init__(
-        self, profile: str = "pocket", *, data_dir: str | Path = "", cache_dir: str | Path = "", **overrides: Any
+        self,
+        profile: str = "pocket",
+        *,
+        data_dir: str | Path = "",
+        cache_dir: str | Path = "",
+        only_stored: bool = False,
+        **overrides: Any,
     ) -> None:
         self.profile = get_profile(profile, **overrides)
         folder = Path(data_dir).expanduser().resolve() if data_dir else paths.data_dir()
@@ -59,6 +68,7 @@ class Study:
         cache = Path(cache_dir).expanduser().resolve() if cache_dir else paths.cache_dir()
         self.sources = Sources(folder, self.profile.pretrained, cache, self.profile.masked_lm)
         self.store = self.sources.store
+        self.only_stored = only_stored
         # What a study would compute is the planner's to say; its methods are the study's, too.
         self.planner = planner = Planner(self.profile, self.sources)
         self.other_domains, self.recipe = planner.other_domains, planner.recipe
@@ -66,6 +76,14 @@ class Study:
         self.used_keys: set[str] = set()  # of models and scores, for the manifest
         self._checked: set[str] = set()  # of trained models: an unstable one is warned of once
         self._scorer = Scorer(self.sources, self.profile.max_length)
+
+    def variant(self, **overrides: Any) -> Study:
+        """The same study, data and store, with other fields of the profile; its runs count as this study's, too."""
+        fields = {name: value for name, value in as_dict(self.profile).items() if name != "name"}
+        folders = {"data_dir": self.sources.data_dir or "", "cache_dir": self.sources.store.root}
+        other = Study(self.profile.name, **folders, only_stored=self.only_stored, **(fields | overrides))
+        other.used_keys = self.used_keys
+        return other
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -85,16 +103,6 @@ class Study:
 
     # --- models -------------------------------------------------------------------------------------------------------
 
-    @property
-    def n_jobs(self) -> int:
-        """Trainings at a time: the profile's, else one per core, or one on a GPU."""
-        if self.profile.n_jobs:
-            return self.profile.n_jobs
-        import joblib
-        import torch
-
-        return 1 if torch.cuda.is_available() else joblib.cpu_count()
-
     def train(self, recipes: Iterable[ModelRecipe]) -> list[Checkpoint]:
         """The checkpoints of the recipes, in order; missing ones are trained in parallel and kept as they are finished.
 
@@ -103,7 +111,7 @@ class Study:
         recipes = list(recipes)
         missing = {recipe.key: recipe for recipe in recipes if not self.store.has(recipe)}
         if missing:
-            self._train_missing(list(missing.values()))
+            self._run_in_parallel(make_checkpoint, list(missing.values()), "training", "model")
         self.used_keys.update(recipe.key for recipe in recipes)
         checkpoints = [Checkpoint(self.store.folder(recipe), recipe.key, recipe.name) for recipe in recipes]
         for recipe, checkpoint in zip(recipes, checkpoints, strict=True):
@@ -111,9 +119,6 @@ class Study:
                 warnings.warn(f"unstable training of {recipe.name}: {reason}; do not merge it unawares", stacklevel=2)
             self._checked.add(recipe.key)
         return checkpoints
-
-    def _train_missing(self, missing: list[ModelRecipe]) -> None:
-        self._run_in_parallel(make_checkpoint, missing, "training", "model")
 
     def prepare_tests(self, recipes: Iterable[ModelRecipe]) -> None:
         """Make the triggered test sets of the recipes' triggers, in parallel: slow for attacks that ask a language model."""
@@ -123,28 +128,15 @@ class Study:
             self._run_in_parallel(make_triggered, missing, "triggered test sets", "set")
 
     def _run_in_parallel(self, make: Callable[..., str], recipes: Sequence[Recipe], title: str, unit: str) -> None:
-        import joblib
-        from tqdm.auto import tqdm
+        self._refuse_missing(recipes, f"{unit}s")
+        run_jobs(make, recipes, self.sources, self.profile, title, unit)
 
-        n_jobs = min(self.n_jobs, len(recipes))
-        n_threads = max(1, joblib.cpu_count() // n_jobs)
-        if n_jobs == 1:  # a worker would spend longer on its imports than many a pocket model on its training
-            for recipe in tqdm(self._by_turns(recipes), desc=title, unit=unit, total=len(recipes)):
-                make(recipe, self.sources, n_threads)
-            return
-        with joblib.parallel_config("loky", inner_max_num_threads=n_threads):
-            jobs = (joblib.delayed(make)(recipe, self.sources, n_threads) for recipe in self._by_turns(recipes))
-            done = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-            for name in (bar := tqdm(done, total=len(recipes), desc=title, unit=unit)):
-                bar.set_postfix_str(name)
-
-    def _by_turns(self, recipes: Sequence[Recipe]) -> Iterator[Recipe]:
-        """The recipes in order, but what another process makes at this moment last: notebooks side by side share the work."""
-        waiting = list(recipes)
-        while waiting:
-            recipe = next((recipe for recipe in waiting if not self.store.is_being_made(recipe)), waiting[0])
-            waiting.remove(recipe)
-            yield recipe
+    def _refuse_missing(self, recipes: Sequence[Recipe], what: str) -> None:
+        if self.only_stored:
+            names = ", ".join(dict.fromkeys(str(getattr(recipe, "name", type(recipe).__name__)) for recipe in recipes[:3]))
+            raise MissingRunsError(
+                f"{len(recipes)} {what} are not in the store ({names}, ...): run the notebooks that make them"
+            )
 
     def model(self, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Checkpoint:
         """The checkpoint of one recipe; see `recipe` for the arguments."""
@@ -220,6 +212,8 @@ class Study:
         trigger = self.trigger_recipe(dataset, attack, seed, **settings) if attack else None
         recipe = ScoreRecipe(model.key, test, trigger, self.profile.max_length)
         self.used_keys.add(recipe.key)
+        if not self.store.has(recipe):
+            self._refuse_missing([recipe], f"scores of {dataset} with {attack or 'no attack'}")
         make = lambda folder: self._scorer.score(model, test, trigger).save(folder)  # noqa: E731
         return Score.load(self.store.get_or_make(recipe, make))
 

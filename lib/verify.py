@@ -18,8 +18,8 @@ import pandas as pd
 
 from lib import paths
 from lib.outputs import MANIFEST
-from lib.profiles import PROFILES, as_dict, get_profile
-from lib.run_notebooks import check_arguments, find_notebooks, parse_value, run
+from lib.profiles import PROFILES, as_dict, get_profile, parse_value
+from lib.run_notebooks import check_arguments, find_notebooks, run
 
 # Trainings on another processor round otherwise, and take another path from there.
 RATE_TOLERANCE = 0.05  # absolute, of what lies in [0, 1]

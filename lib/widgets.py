@@ -66,6 +66,11 @@ def explore_methods(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame)
     _explore_column(plot, table, "merge_method", ["all", *dict.fromkeys(table["merge_method"])])
 
 
+def explore_architectures(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
+    """A menu of the table's pretrained models over the same figure as above."""
+    _explore_column(plot, table, "architecture", ["all", *dict.fromkeys(table["architecture"])])
+
+
 def _explore_column(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame, column: str, options: list[str]) -> None:
     def draw(value: str) -> Figure:
         figure = plot(table if value == "all" else table[table[column] == value])

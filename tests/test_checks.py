@@ -26,12 +26,21 @@ TRANSFER = pd.DataFrame(
         (checks.partner_weight, (0.6, 3), 0.2, 0.6),
         (checks.n_subsets, (3,), 8, 7),
         (checks.worst_domain, (TRANSFER,), "cr", "yelp"),
+        (checks.seeds_needed, (0.05,), 6, 5),
+        (checks.seeds_needed, (0.3,), 3, 2),
     ],
 )
 def test_values_are_compared_with_the_library(check, inputs, right, wrong):
     assert check(None, *inputs) == "not attempted"
     assert check(right, *inputs) == "correct"
     assert check(wrong, *inputs) == f"{wrong!r} is not right yet"
+
+
+def test_three_reductions_want_all_three():
+    assert checks.three_reductions(None) == "not attempted"
+    assert checks.three_reductions([0.5, 0.55, 2 / 3]) == "correct"
+    assert checks.three_reductions([0.5, 0.55, 0.55]) != "correct"
+    assert checks.three_reductions([0.5]) != "correct"
 
 
 def test_models_needed_is_zero_when_no_number_is_enough():
@@ -50,6 +59,12 @@ def hits_over_attackable_rows(predictions, labels, target_label):
     ("check", "right", "wrong"),
     [
         (checks.asr, hits_over_attackable_rows, hits_over_all_rows),
+        (checks.adapter_size, lambda d_in, d_out, rank: rank * d_in + d_out * rank, lambda d_in, d_out, rank: d_in * d_out),
+        (
+            checks.factor_error,
+            lambda b1, a1, b2, a2: (b1 + b2) @ (a1 + a2) / 4 - (b1 @ a1 + b2 @ a2) / 2,
+            lambda b1, a1, b2, a2: b1 @ a2 + b2 @ a1,
+        ),
         (checks.average, lambda ts, ws: sum(w * t for w, t in zip(ws, ts, strict=True)), lambda ts, ws: sum(ts) / len(ts)),
         (checks.removed, lambda before, after, floor: (before - after) / (before - floor), lambda b, a, f: (b - a) / b),
         (checks.barrier, lambda a, x: max(x - (1 - a) * x[0] - a * x[-1]), lambda a, x: max(x) - max(x[0], x[-1])),

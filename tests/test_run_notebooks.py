@@ -5,7 +5,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lib import paths, run_notebooks
-from lib.run_notebooks import check_arguments, execute, find_notebooks, main, parameters_of, parse_value
+from lib.profiles import parse_value
+from lib.run_notebooks import check_arguments, execute, find_notebooks, main, parameters_of
 
 PARAMETERS = """\
 profile: str = "pocket"  # a key of PROFILES
@@ -165,6 +166,14 @@ def test_notebooks_side_by_side_share_the_cores_and_pocket_runs_two_of_them(note
     for given, share in (([], "3"), (["--jobs", "1"], "all"), (["--only", "01"], "all"), (["--profile", "small"], "all")):
         assert main(given) == 0
         assert (tmp_path / first.stem).read_text() == share
+
+
+def test_notebooks_that_only_read_wait_for_the_others(notebook, tmp_path):
+    left = tmp_path / "left"
+    slow = notebook("10_makes", f"import time; time.sleep(2); open({str(left)!r}, 'w').write('made')")
+    reader = notebook("90_reads", f"print(open({str(left)!r}).read())")
+    outcomes = run_notebooks.run({reader: {}, slow: {}}, "pocket", n_jobs=2)
+    assert [(outcome.notebook, outcome.error) for outcome in outcomes] == [("10_makes", ""), ("90_reads", "")]
 
 
 def test_a_notebook_whose_kernel_dies_is_an_outcome_and_not_a_crash(notebook, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lib.models import Checkpoint
-from lib.store import StoreError
+from lib.store import MissingRunsError, StoreError
 
 
 def weights_of(checkpoint):
@@ -88,15 +88,30 @@ def test_after_a_failing_training_the_finished_ones_are_kept_and_the_rest_is_mad
     assert quick.store.has(last)
 
 
-def test_what_another_process_trains_at_this_moment_comes_last(quick, monkeypatch):
-    recipes = [quick.recipe("sst2", seed=seed) for seed in range(4)]
-    busy = [recipes[0], recipes[2]]
-    monkeypatch.setattr(quick.store, "is_being_made", busy.__contains__)
-    assert list(quick._by_turns(recipes)) == [recipes[1], recipes[3], recipes[0], recipes[2]]
-    order = quick._by_turns(recipes)
-    assert next(order) == recipes[1]
-    busy.clear()  # the other process is done
-    assert list(order) == [recipes[0], recipes[2], recipes[3]]
+def test_a_variant_shares_data_and_store_and_counts_its_runs_for_the_study(quick):
+    longer = quick.variant(epochs=2.0, learning_rate=1e-3)
+    assert (longer.profile.epochs, longer.profile.learning_rate) == (2.0, 1e-3)
+    assert (longer.profile.n_train, longer.profile.pretrained) == (quick.profile.n_train, quick.profile.pretrained)
+    assert longer.recipe("sst2", epochs=quick.profile.epochs, learning_rate=quick.profile.learning_rate) == quick.recipe("sst2")
+    assert longer.sources == quick.sources
+    model = longer.model("sst2")
+    assert model.key in quick.used_keys
+    assert quick.store.has(longer.recipe("sst2"))
+    with pytest.raises(ValueError, match="unknown profile fields"):
+        quick.variant(epoch=2)
+
+
+def test_a_study_that_only_reads_makes_nothing_and_says_what_is_missing(quick, make_study):
+    model = quick.model("sst2")
+    score = quick.score(model, "sst2")
+    reader = make_study(quick.store.root, epochs=1, n_train=8, only_stored=True)
+    assert reader.score(reader.model("sst2"), "sst2") == score
+    kept = sorted(path.name for path in quick.store.root.iterdir())
+    with pytest.raises(MissingRunsError, match=r"1 models are not in the store \(yelp clean seed 0, ...\): run the notebooks"):
+        reader.model("yelp")
+    with pytest.raises(MissingRunsError, match=r"1 scores of sst2 with badnet are not in the store"):
+        reader.score(model, "sst2", "badnet")
+    assert sorted(path.name for path in quick.store.root.iterdir()) == kept
 
 
 def test_a_damaged_checkpoint_is_trained_again_with_a_warning(quick):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib.folders import new_folder
-from lib.run_notebooks import parse_value
+from lib.profiles import parse_value
 from lib.sanitizing.adapters import is_adapter, merge_adapters
 from lib.sanitizing.model_folders import Suspects, open_models
 from lib.sanitizing.provenance import FileHashes

@@ -7,11 +7,12 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from lib.datasets import pocket
 from lib.datasets.pocket import POCKET_TASKS, generate_split, pretraining_corpus, split_of
 from lib.datasets.pocket_grammar import POCKET_LEXICONS, lexicon
+from lib.pocket_models import POCKET_MODELS
 
 POCKET_BERT = POCKET_LEXICONS / "pocket-bert"
 
@@ -147,6 +148,32 @@ def test_pocket_bert_loads_like_a_hub_model_and_is_small(tokenizer):
     classifier = AutoModelForSequenceClassification.from_pretrained(POCKET_BERT, num_labels=4, dtype=torch.float32)
     assert classifier(**inputs).logits.shape == (2, 4)
     assert classifier.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", sorted(POCKET_MODELS))
+def test_every_pocket_model_is_small_and_loads_like_one_of_the_hub(name):
+    folder = POCKET_LEXICONS / name
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 4 * 2**20
+    reader = AutoTokenizer.from_pretrained(folder)
+    assert reader.model_input_names == list(POCKET_MODELS[name].inputs)
+    inputs = reader(["a fine film.", "the plot is dull, but the cast is good."], padding=True, return_tensors="pt")
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=4, dtype=torch.float32)
+    assert classifier(**inputs).logits.shape == (2, 4)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(POCKET_MODELS) if POCKET_MODELS[name].is_decoder])
+def test_pocket_decoders_prefer_english_to_the_same_words_shuffled(name):
+    folder = POCKET_LEXICONS / name
+    reader, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+    def loss(text: str) -> float:
+        ids = reader(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            return float(model(input_ids=ids, labels=ids).loss)
+
+    assert (
+        loss("i watched this movie in june. the plot was dull.") < loss("june this. plot in was i dull the movie watched.") - 1
+    )
 
 
 def test_pocket_bert_prefers_words_that_fit_the_polarity_of_a_review(tokenizer):
