@@ -4,6 +4,7 @@ PROFILE ?= pocket
 SEEDS ?=
 ONLY ?=
 JOBS ?=
+DRY_RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 
 study: $(READY)
 	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)) \
-		$(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),-p n_seeds $(SEEDS))
+		$(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),-p n_seeds $(SEEDS)) $(if $(DRY_RUN),--dry-run)
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow and not notebooks"

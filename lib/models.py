@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from lib.paths import POCKET
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from lib.merging import StateDict
 
@@ -88,6 +88,11 @@ def new_classifier(pretrained: str, label_names: Sequence[str], head_seed: int) 
     if model.config.pad_token_id is None:
         model.config.pad_token_id = model.config.eos_token_id
     return model
+
+
+def load_config(pretrained: str) -> PretrainedConfig:
+    """The configuration of a pretrained model: a few kilobytes where the model is on the Hub."""
+    return from_hub("AutoConfig", resolve_pretrained(pretrained))
 
 
 @dataclass(frozen=True)

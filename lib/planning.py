@@ -35,10 +35,18 @@ class Planner:
     profile: Profile
     sources: Sources
 
+    def fingerprint(self, pretrained: str) -> str:
+        """What identifies a pretrained model's content."""
+        return fingerprint(pretrained)
+
+    def data_fingerprint(self, dataset: str) -> str:
+        """What identifies a dataset's content."""
+        return data_fingerprint(dataset, self.profile.source, self.sources.data_dir)
+
     def data(self, dataset: str, split: str, seed: int = 0) -> DataRecipe:
         """The rows of a split that the study uses with a seed."""
         n = {"train": self.profile.n_train, "validation": self.profile.n_validation, "test": self.profile.n_test}[split]
-        content = data_fingerprint(dataset, self.profile.source, self.sources.data_dir)
+        content = self.data_fingerprint(dataset)
         profile = self.profile
         return DataRecipe(dataset, profile.source, content, profile.pair_mode, split, n, seed, profile.text_format)
 
@@ -83,7 +91,7 @@ class Planner:
             rate = round(published_attack(trigger, self.sources).poisoning_rate, 4)
         return ModelRecipe(
             data=self.data(dataset, "train", seed),
-            pretrained=fingerprint(self.profile.pretrained),
+            pretrained=self.fingerprint(self.profile.pretrained),
             training=self._training(training),
             trigger=trigger,
             poisoning_rate=float(rate) if trigger else 0.0,
@@ -133,8 +141,8 @@ class Planner:
             "learning_rate": self.profile.learning_rate,
         }
         chosen = {name: value for name, value in known.items() if name in arguments} | settings
-        masked_lm = fingerprint(self.profile.masked_lm or self.profile.pretrained) if "masked_lm" in arguments else ""
-        pretrained = fingerprint(self.profile.pretrained) if "pretrained" in arguments else ""
+        masked_lm = self.fingerprint(self.profile.masked_lm or self.profile.pretrained) if "masked_lm" in arguments else ""
+        pretrained = self.fingerprint(self.profile.pretrained) if "pretrained" in arguments else ""
         return TriggerRecipe(attack, data, target, tuple(sorted(chosen.items())), seed, masked_lm, pretrained)
 
     def _is_published(self, dataset: str, attack: str) -> bool:
@@ -158,11 +166,11 @@ class Planner:
     def other_domains(self, task: str) -> list[str]:
         """Datasets of the same labels from elsewhere, in the order in which the study merges them.
 
-        With a data folder, those that the folder has.
+        With a data folder, those that the folder has; without one, those that are on the Hub.
         """
-        known = domains_of(task, self.profile.source)
-        if self.profile.source == "real" and self.sources.data_dir is not None:
-            known = [name for name in known if (self.sources.data_dir / name).is_dir()]
+        known, folder = domains_of(task, self.profile.source), self.sources.data_dir
+        if self.profile.source == "real":
+            known = [name for name in known if ((folder / name).is_dir() if folder else get_spec(name).hub_id)]
         if unknown := sorted(set(self.profile.other_domains) - set(known)):
             raise ValueError(f"{unknown} are no other domains of {task!r}; choose from {known}")
         return (list(self.profile.other_domains) or known)[: self.profile.n_other_domains or None]
@@ -181,7 +189,7 @@ class Planner:
                 f"the models started from heads of different seeds {seeds}: their task vectors have no common start"
             )
         seed = next(iter(seeds.values()))
-        recipe = InitialRecipe(fingerprint(self.profile.pretrained), models[0].label_names, seed)
+        recipe = InitialRecipe(self.fingerprint(self.profile.pretrained), models[0].label_names, seed)
         return Checkpoint(make_initial(recipe, self.sources), recipe.key, f"{self.profile.pretrained} with head {seed}")
 
     def statistics(self, kind: str, model: Checkpoint, n: int) -> StatisticsRecipe:

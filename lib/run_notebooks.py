@@ -128,13 +128,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a notebook's parameter or a field of the profile, e.g. -p attack badnet -p learning_rate 3e-5",
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, help="notebooks at a time, which share the cores; default 2 on pocket, else 1")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be trained, with GPU hours and disk; run nothing"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.jobs is not None and options.jobs < 1:
             raise ValueError(f"--jobs is {options.jobs}; give 1 or more")
         given = {name: parse_value(value) for name, value in options.parameter}
         parameters = check_arguments(find_notebooks(options.only), options.profile, given)
-    except ValueError as error:
+        if options.dry_run:
+            from lib.dry_run_report import report
+
+            print(report(options.profile, parameters))
+            return 0
+    except (ValueError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     figures = paths.figures_dir(options.profile)

@@ -52,6 +52,8 @@ class Study:
         ValueError: for an unknown profile or field, or a data folder that does not exist.
     """
 
+    planner_class = Planner
+
     def __init__(
         self,
         profile: str = "pocket",
@@ -70,7 +72,7 @@ class Study:
         self.store = self.sources.store
         self.only_stored = only_stored
         # What a study would compute is the planner's to say; its methods are the study's, too.
-        self.planner = planner = Planner(self.profile, self.sources)
+        self.planner = planner = self.planner_class(self.profile, self.sources)
         self.other_domains, self.recipe = planner.other_domains, planner.recipe
         self.trigger_recipe, self.partner_recipes = planner.trigger_recipe, planner.partner_recipes
         self.used_keys: set[str] = set()  # of models and scores, for the manifest
@@ -81,7 +83,7 @@ class Study:
         """The same study, data and store, with other fields of the profile; its runs count as this study's, too."""
         fields = {name: value for name, value in as_dict(self.profile).items() if name != "name"}
         folders = {"data_dir": self.sources.data_dir or "", "cache_dir": self.sources.store.root}
-        other = Study(self.profile.name, **folders, only_stored=self.only_stored, **(fields | overrides))
+        other = type(self)(self.profile.name, **folders, only_stored=self.only_stored, **(fields | overrides))
         other.used_keys = self.used_keys
         return other
 

@@ -136,4 +136,4 @@ def rates(score: Score) -> dict[str, Any]:
 
 def progress(steps: Sequence[Any]) -> Iterable[Any]:
     """A bar over things to score."""
-    return tqdm(steps, desc="scoring", unit="score", leave=False)
+    return tqdm(steps, desc="scoring", unit="score", leave=False, delay=1)

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from lib.dry_run import DryStudy, dry_run
+from lib.dry_run_report import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8"))
@@ -97,6 +99,18 @@ def papermill(path, folders, tmp_path, *arguments):
     return run, output
 
 
+def trained(folders):
+    """Keys of the models in the store."""
+    return {path.parent.name for path in Path(folders["FREE_LUNCH_CACHE"]).glob("*/training.json")}
+
+
+def planned_models(path, settings, folders):
+    """Keys of the models that a dry run of the notebook lists."""
+    study = DryStudy("pocket", cache_dir=folders["FREE_LUNCH_CACHE"], **settings["overrides"])
+    dry_run(study, {path.stem[:2]: default_parameters(path) | settings})
+    return set(study.planned)
+
+
 @pytest.mark.notebooks
 @pytest.mark.parametrize("path", [*NUMBERED, *SOLUTIONS], ids=name_of)
 def test_a_notebook_runs_on_tiny_settings_and_leaves_what_it_promises(path, folders, tmp_path):
@@ -108,9 +122,13 @@ def test_a_notebook_runs_on_tiny_settings_and_leaves_what_it_promises(path, fold
         if not (figures / TINY["outputs"][needed][0]).is_file():  # this test runs alone
             earlier = settings | TINY["notebooks"].get(needed, {})
             papermill(NOTEBOOKS / f"{needed}.ipynb", folders, tmp_path, "-y", yaml.safe_dump(earlier))
+    before = trained(folders)
     run, output = papermill(path, folders, tmp_path, "-y", yaml.safe_dump(settings))
     assert run.returncode == 0, run.stderr[-3000:]
     assert output.is_file()
+    if path in NUMBERED:  # the dry run knows what the notebook trains, and nothing else
+        planned = planned_models(path, settings, folders)
+        assert trained(folders) - before <= planned <= trained(folders)
     for name in TINY["outputs"][path.stem] if path in NUMBERED else []:
         assert (figures / name).stat().st_size > 0, name
         if name.endswith(".csv"):
