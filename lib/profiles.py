@@ -95,7 +95,7 @@ POCKET = Profile(
     architectures=(
         "pocket-bert-small",
         "pocket-bert",
-        "pocket-bert-large learning_rate=1e-3",
+        "pocket-bert-large learning_rate=7e-4",
         "pocket-roberta",
         "pocket-llama",
         "pocket-mistral",
