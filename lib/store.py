@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._sound: dict[str, tuple[int, ...]] = {}
+        self._core_seconds_of_others = 0.0  # spent on artifacts that the one under way needed
 
     def folder(self, recipe: Recipe) -> Path:
         """Where the recipe's artifact lies, whether it exists or not."""
@@ -78,12 +80,25 @@ class Store:
             shutil.rmtree(temporary, ignore_errors=True)  # of a killed run: we hold its lock
             temporary.mkdir()
             try:
-                make(temporary)
-                _seal(temporary, recipe)
+                with self._timed() as seconds:
+                    make(temporary)
+                _seal(temporary, recipe, seconds[0])
                 os.replace(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return folder
+
+    @contextmanager
+    def _timed(self):
+        """A list that gets the processor time of the block, without that of artifacts made inside it."""
+        seconds, before, began = [0.0], self._core_seconds_of_others, time.process_time()
+        self._core_seconds_of_others = 0.0
+        try:
+            yield seconds
+        finally:
+            whole = time.process_time() - began
+            seconds[0] = whole - self._core_seconds_of_others
+            self._core_seconds_of_others = before + whole
 
     def is_being_made(self, recipe: Recipe) -> bool:
         """Whether another process is making the recipe's artifact at this moment."""
@@ -129,10 +144,10 @@ def recipe_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _seal(folder: Path, recipe: Recipe) -> None:
-    """Flush all files, then write what they must be and what made them."""
+def _seal(folder: Path, recipe: Recipe, core_seconds: float) -> None:
+    """Flush all files, then write what they must be, what made them, and how long that took."""
     files = {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    content = {"kind": type(recipe).__name__, "recipe": recipe.as_dict(), "files": files}
+    content = {"kind": type(recipe).__name__, "recipe": recipe.as_dict(), "core_seconds": core_seconds, "files": files}
     (folder / ARTIFACT).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     for name in [*files, ARTIFACT]:
         with open(folder / name, "rb+") as file:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,25 @@ def test_an_artifact_says_what_made_it(root):
         "dataset": "sst2", "source": "real", "fingerprint": "abc", "pair_mode": "text", "split": "train", "n": 100, "seed": 0,
     }  # fmt: skip
     assert set(content["files"]) == {"weights.bin", "tokenizer/vocab.txt"}
+
+
+def test_an_artifact_says_how_long_it_took_without_what_it_needed(root):
+    store = Store(root)
+
+    def work(folder):
+        began = time.process_time()
+        while time.process_time() < began + 0.2:
+            sum(range(1000))
+        write(folder)
+
+    def outer(folder):
+        store.get_or_make(RECIPE, work)
+        write(folder)
+
+    store.get_or_make(OTHER, outer)
+    seconds = [json.loads((store.folder(recipe) / "artifact.json").read_text())["core_seconds"] for recipe in (RECIPE, OTHER)]
+    assert seconds[0] >= 0.2
+    assert 0 <= seconds[1] < 0.15
 
 
 def test_looking_for_an_artifact_writes_nothing(root):

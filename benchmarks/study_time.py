@@ -1,0 +1,54 @@
+"""Where the time of a study goes: processor seconds by kind of artifact, from what a store recorded while it was filled.
+
+Run by hand after a cold run: `FREE_LUNCH_CACHE=<empty folder> make study`, then
+`FREE_LUNCH_CACHE=<that folder> python benchmarks/study_time.py`. What a notebook does beside making artifacts (imports, intervals,
+figures) is the rest of the run's time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from lib import paths
+from lib.store import ARTIFACT
+
+NAMES = {
+    "ModelRecipe": "fine-tuning",
+    "TriggerRecipe": "fitting triggers",
+    "TriggeredRecipe": "attacking test texts",
+    "ScoreRecipe": "merging and scoring",
+    "StatisticsRecipe": "Fisher information, inputs of layers",
+    "InitialRecipe": "classifiers before fine-tuning",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, default=paths.cache_dir())
+    options = parser.parse_args()
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for path in options.store.glob(f"*/{ARTIFACT}"):
+        artifact = json.loads(path.read_text(encoding="utf-8"))
+        seconds[_name(artifact)].append(artifact.get("core_seconds", float("nan")))
+    total = sum(map(sum, seconds.values()))
+    print(f"{'what':48} {'number':>7} {'core-seconds':>13} {'each':>7} {'share':>6}")
+    for name, each in sorted(seconds.items(), key=lambda item: -sum(item[1])):
+        print(f"{name:48} {len(each):7,} {sum(each):13,.0f} {sum(each) / len(each):7.2f} {sum(each) / total:6.1%}")
+    print(f"{'all':48} {sum(map(len, seconds.values())):7,} {total:13,.0f}")
+
+
+def _name(artifact: dict) -> str:
+    kind, recipe = artifact["kind"], artifact["recipe"]
+    name = NAMES.get(kind, kind)
+    if kind == "TriggerRecipe":
+        return f"{name}: {recipe['attack']}"
+    if kind == "TriggeredRecipe":
+        return f"{name}: {recipe['trigger']['attack']}"
+    return name
+
+
+if __name__ == "__main__":
+    main()
