@@ -9,11 +9,12 @@ A map of the package, in the order in which a reader meets it:
 - `models`, `training`, `prediction`: pretrained models, fine-tuning, logits.
 - `merging`: merge methods on tensors, one engine that applies them to models in memory or in files, the checks before any
   merge; `compatibility`: what models must share beside their tensors; `merged`, `model_statistics`: merges of the study.
-- `metrics`: CACC, ASR, floors and intervals.
-- `recipes`, `store`, `planning`, `study`: what determines an artifact, where it is kept, and the one object that notebooks
-  talk to.
-- `choices`, `tables`, `method_tables`, `collusion_tables`, `ablation_tables`, `outputs`, `plots`, `method_plots`,
-  `collusion_plots`, `ablation_plots`, `widgets`, `checks`: tidy tables, files, figures, sliders and exercise answers.
-- `run_notebooks`, `verify`, `sanitize` (with `sanitizing`, models of other people), `pretrain_pocket` (with `pocket_models`,
-  `pretraining_losses`): the commands.
+- `metrics`, `significance`, `reduction`: CACC, ASR, floors, intervals, exact tests, and how much of the ASR is gone.
+- `recipes`, `store`, `planning`, `parallel`, `study`: what determines an artifact, where it is kept, how many are made at a
+  time, and the one object that notebooks talk to.
+- `choices`, `summary`, `outputs`, `tables`, `plots`, `display`, `widgets`, `checks`: tidy tables, files, figures, sentences,
+  sliders and exercise answers; by notebook `merging_*` (04, 06, 07), `method_*` (05), `collusion_*` (08), `ablation_*` (09,
+  10), `architecture_*` (11), `headline`, `headline_plots` (90).
+- `run_notebooks`, `dry_run` (with `estimates`, `dry_run_report`), `verify`, `sanitize` (with `sanitizing`, models of other
+  people), `pretrain_pocket` (with `pocket_models`, `pretraining_losses`): the commands.
 """

@@ -18,7 +18,7 @@ from lib.tables import progress, rates, train_victims, victim
 COEFFICIENTS = tuple(round(float(value), 2) for value in np.linspace(0, 1, 11))
 # Of task arithmetic; 1/5 with five models is their uniform average.
 TASK_COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
-CHOICES = ("highest accuracy", "within one standard error")
+CHOICES = ("highest accuracy", "within one standard error", "no worse than the suspect")
 
 
 def merging_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> pd.DataFrame:
@@ -77,7 +77,7 @@ def coefficient_table(
                 **{"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed},
                 **rates(score),
                 "clean_loss": score.clean_loss,
-                **_validation(study, model, task),
+                **_validation(study, model, backdoored, task),
                 "asr_floor": study.score(clean, task, attack, seed).asr,
                 "distance": backdoored.record["distance"],
                 "instability": backdoored.record["instability"],
@@ -112,25 +112,28 @@ def task_arithmetic_table(
         merged = study.merge(models, "task_arithmetic", merge_coefficient=coefficient)
         what = {"task": task, "attack": attack, "partners": "other_domains", "coefficient": coefficient, "seed": seed}
         floor = study.score(clean, task, attack, seed).asr
-        row = rates(study.score(merged, task, attack, seed)) | _validation(study, merged, task)
+        row = rates(study.score(merged, task, attack, seed)) | _validation(study, merged, backdoored, task)
         rows.append(what | row | {"asr_floor": floor})
     return pd.DataFrame(rows)
 
 
-def _validation(study: Study, model: Model, task: str) -> dict[str, Any]:
-    score = study.score(model, task, split="validation")
-    return {"validation_cacc": score.cacc, "n_validation": score.n_clean}
+def _validation(study: Study, model: Model, suspect: Model, task: str) -> dict[str, Any]:
+    """What a defender can see: accuracy on clean validation texts, of the model and of the suspect alone."""
+    score, alone = study.score(model, task, split="validation"), study.score(suspect, task, split="validation")
+    return {"validation_cacc": score.cacc, "suspect_validation_cacc": alone.cacc, "n_validation": score.n_clean}
 
 
 def chosen_coefficients(table: pd.DataFrame, furthest: str = "largest") -> pd.DataFrame:
     """Table `06_chosen`: the coefficients that a defender picks who has clean validation texts and no trigger.
 
-    Two rules: the highest validation accuracy; and the coefficient furthest from the victim among those whose validation
-    accuracy is within one standard error of the highest (Breiman et al. 1984, section 3.4.3), because accuracy costs little
-    there and every step away from the victim weakens a backdoor that may be in it. Equal accuracies go to the furthest, too.
+    Three rules: the highest validation accuracy; and the coefficient furthest from the suspect whose validation accuracy is
+    within one standard error of the highest (Breiman et al. 1984, section 3.4.3), or not below that of the suspect alone. Every
+    step away from the suspect weakens a backdoor that may be in it. Equal accuracies go to the furthest, too. Where nothing is
+    as good as the suspect, the third rule takes the most accurate.
 
     Args:
-        table: with `partners`, `attack`, `seed`, `coefficient`, `validation_cacc`, `n_validation`, one row per coefficient.
+        table: with `partners`, `attack`, `seed`, `coefficient`, `validation_cacc`, `suspect_validation_cacc`, `n_validation`,
+            one row per coefficient.
         furthest: "largest" or "smallest": the end of the scale that lies away from the victim.
 
     Raises:
@@ -143,7 +146,8 @@ def chosen_coefficients(table: pd.DataFrame, furthest: str = "largest") -> pd.Da
         path = path.sort_values("coefficient", ascending=furthest == "smallest")
         best = path["validation_cacc"].max()
         error = (best * (1 - best) / path["n_validation"].iloc[0]) ** 0.5
-        for choice, lowest in zip(CHOICES, (best, best - error), strict=True):
+        suspect = min(best, path["suspect_validation_cacc"].iloc[0])
+        for choice, lowest in zip(CHOICES, (best, best - error, suspect), strict=True):
             chosen.append(path[path["validation_cacc"] >= lowest].iloc[0].to_dict() | {"choice": choice})
     return pd.DataFrame(chosen)
 

@@ -61,12 +61,15 @@ def test_every_subset_of_the_other_domains_is_merged_once(frames, study, backdoo
     assert (table.loc["cr", "cacc"], table.loc["cr", "asr"]) == (score.cacc, score.asr)
 
 
-def path(validation, kind="other_domains", n=100):
+RULES = {"highest accuracy": 0.5, "no worse than the suspect": 0.5}  # of paths whose best is in the middle
+
+
+def path(validation, kind="other_domains", n=100, suspect=0.95):
     coefficients = np.linspace(0, 1, len(validation))
     return pd.DataFrame(
         {
             **{"partners": kind, "attack": "badnet", "seed": 0, "coefficient": coefficients},
-            **{"validation_cacc": validation, "n_validation": n, "asr": 1 - coefficients},
+            **{"validation_cacc": validation, "suspect_validation_cacc": suspect, "n_validation": n, "asr": 1 - coefficients},
         }
     )
 
@@ -74,9 +77,15 @@ def path(validation, kind="other_domains", n=100):
 def test_a_defender_takes_the_highest_validation_accuracy_or_goes_one_standard_error_further():
     # The standard error of 0.90 on 100 texts is 0.03.
     chosen = chosen_coefficients(path([0.80, 0.88, 0.90, 0.88, 0.86])).set_index("choice")["coefficient"]
-    assert chosen.to_dict() == {"highest accuracy": 0.5, "within one standard error": 0.75}
+    assert chosen.to_dict() == {**RULES, "within one standard error": 0.75}
     away = chosen_coefficients(path([0.80, 0.88, 0.90, 0.88, 0.86]), furthest="smallest").set_index("choice")["coefficient"]
-    assert away.to_dict() == {"highest accuracy": 0.5, "within one standard error": 0.25}
+    assert away.to_dict() == {**RULES, "within one standard error": 0.25}
+
+
+def test_a_defender_who_wants_no_worse_than_the_suspect_goes_as_far_as_that_allows():
+    for suspect, furthest in ((0.86, 1.0), (0.87, 0.75), (0.89, 0.5), (0.99, 0.5)):
+        chosen = chosen_coefficients(path([0.80, 0.88, 0.90, 0.88, 0.86], suspect=suspect)).set_index("choice")["coefficient"]
+        assert chosen["no worse than the suspect"] == furthest
 
 
 def test_equal_accuracies_go_to_the_coefficient_furthest_from_the_victim():
@@ -102,10 +111,11 @@ def test_validation_accuracy_stands_beside_every_coefficient(frames, study, back
     table = frames["coefficient"]
     row = table[(table["attack"] == "badnet") & (table["coefficient"] == 0)].iloc[0]
     score = study.score(backdoored, "sst2", split="validation")
-    assert (row["validation_cacc"], row["n_validation"]) == (score.cacc, 20)
+    assert (row["validation_cacc"], row["suspect_validation_cacc"], row["n_validation"]) == (score.cacc, score.cacc, 20)
     merged = study.merge([backdoored, study.model("yelp"), study.model("cr")], weights=[0.5, 0.25, 0.25])
     row = table[(table["attack"] == "badnet") & (table["partners"] == "other_domains") & (table["coefficient"] == 0.5)]
     assert row["validation_cacc"].item() == study.score(merged, "sst2", split="validation").cacc
+    assert row["suspect_validation_cacc"].item() == score.cacc
 
 
 def test_task_arithmetic_at_one_over_n_is_the_uniform_average(frames, study):
