@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from lib.merging.geometry import norm_matched_weights
+from lib.merging_tables import averages
 from lib.models import Checkpoint
 from lib.planning import PARTNERS
 from lib.scoring import Model
@@ -23,17 +24,9 @@ def poisoning_rates_table(study: Study, task: str, attacks: Sequence[str], poiso
     rows: list[dict[str, Any]] = []
     for rate, (_, attack, seed) in progress([(rate, case) for rate in poisoning_rates for case in cases]):
         what = {"task": task, "attack": attack, "poisoning_rate": rate, "seed": seed}
-        rows += [what | row for row in _averages(study, task, attack, seed, poisoning_rate=rate)]
+        backdoored, others = study.model(task, attack, seed, poisoning_rate=rate), study.partners(task, "other_domains", seed)
+        rows += [what | row for row in averages(study, (task, attack, seed), backdoored, others)]
     return pd.DataFrame(rows)
-
-
-def _averages(study: Study, task: str, attack: str, seed: int, **settings: Any) -> Iterator[dict[str, Any]]:
-    backdoored, clean = victim(study, task, attack, seed, **settings)
-    others, floor = study.partners(task, "other_domains", seed), study.score(clean, task, attack, seed)
-    for n in range(len(others) + 1):
-        model: Model = study.merge([backdoored, *others[:n]]) if n else backdoored
-        score = study.score(model, task, attack, seed)
-        yield {"n_models": 1 + n, **rates(score), "asr_floor": floor.asr, "clean_model_cacc": floor.cacc}
 
 
 def epochs_table(study: Study, task: str, attacks: Sequence[str], factors: Sequence[float]) -> pd.DataFrame:

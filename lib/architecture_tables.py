@@ -8,12 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from lib.merging_tables import beside
-from lib.models import Checkpoint
+from lib.merging_tables import averages
 from lib.profiles import parse_value
-from lib.scoring import Model
 from lib.study import Study
-from lib.tables import progress, rates, train_victims, victim
+from lib.tables import progress, train_victims
 
 # A partner's own head is drawn with a seed that no other model of the study has.
 HEAD_SEED_STEP = 10_000
@@ -54,11 +52,11 @@ def architectures_table(study: Study, task: str, attacks: Sequence[str], archite
         cases = [(task, attack, seed) for seed in variant.seeds for attack in attacks]
         train_victims(variant, cases, ["other_domains"])
         for _, attack, seed in progress(cases):
+            backdoored, others = variant.model(task, attack, seed), variant.partners(task, "other_domains", seed)
             what = {"task": task, "attack": attack, "architecture": architecture_name(text), "seed": seed}
             what |= {"lora_rank": variant.profile.lora_rank, "learning_rate": variant.profile.learning_rate}
-            rows += [
-                what | row for row in _averages(variant, task, attack, seed, variant.partners(task, "other_domains", seed))
-            ]
+            what["n_parameters"] = sum(tensor.numel() for tensor in backdoored.state_dict().values())
+            rows += [what | row for row in averages(variant, (task, attack, seed), backdoored, others)]
     return pd.DataFrame(rows)
 
 
@@ -78,18 +76,6 @@ def heads_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame
         kinds = {"shared": study.partners(task, "other_domains", seed), "own": study.train(strangers)}
         for heads, others in kinds.items():
             what = {"task": task, "attack": attack, "heads": heads, "seed": seed}
-            rows += [what | row for row in _averages(study, task, attack, seed, others)]
+            backdoored = study.model(task, attack, seed)
+            rows += [what | row for row in averages(study, (task, attack, seed), backdoored, others)]
     return pd.DataFrame(rows)
-
-
-def _averages(study: Study, task: str, attack: str, seed: int, others: Sequence[Checkpoint]) -> list[dict[str, Any]]:
-    """Rates of the victim alone and averaged with ever more partners."""
-    backdoored, clean = victim(study, task, attack, seed)
-    before, floor = study.score(backdoored, task, attack, seed), study.score(clean, task, attack, seed)
-    n_parameters = sum(tensor.numel() for tensor in backdoored.state_dict().values())
-    rows = []
-    for n in range(len(others) + 1):
-        model: Model = study.merge([backdoored, *others[:n]]) if n else backdoored
-        score = study.score(model, task, attack, seed)
-        rows.append({"n_models": 1 + n, "n_parameters": n_parameters, **rates(score), **beside(score, before, floor)})
-    return rows

@@ -83,6 +83,13 @@ def _accuracy(table: pd.DataFrame) -> tuple[str, bool]:
     return found, bool(row.cacc_change_low > -0.01)
 
 
+def _accuracy_everywhere(table: pd.DataFrame) -> tuple[str, bool]:
+    means = table[table["task"] != "all"].groupby("task", sort=False)["cacc_change"].mean()
+    return "CACC in points: " + ", ".join(f"{task} {100 * change:+.1f}" for task, change in means.items()), bool(
+        means.min() > -0.01
+    )
+
+
 def _every(column: str) -> Callable[[pd.DataFrame], tuple[str, bool]]:
     def answer(table: pd.DataFrame) -> tuple[str, bool]:
         means = table[table["task"] != "all"].groupby(column, sort=False)["removed_share"].mean()
@@ -122,8 +129,12 @@ CLAIMS = (
         "the interval of the relative reduction reaches 75 %", _average,
     ),
     Claim(
-        "the defense costs nothing", "abstract", "04_reduction_other_domains",
+        "the defense costs nothing, on average", "abstract", "04_reduction_other_domains",
         "the interval of the CACC change stays above -1 point", _accuracy,
+    ),
+    Claim(
+        "the defense costs nothing, on any task", "abstract", "04_reduction_other_domains",
+        "on no task CACC falls by more than 1 point", _accuracy_everywhere,
     ),
     Claim(
         "on SST-2, OLID, AG News and QNLI alike", "abstract", "04_reduction_other_domains",

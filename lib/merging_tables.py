@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib.choices import attacks_on
+from lib.models import Checkpoint
 from lib.planning import PARTNERS
 from lib.scoring import Model, Score
 from lib.study import Study
@@ -27,19 +28,32 @@ def merging_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], sk
     train_victims(study, cases, PARTNERS)
     rows: list[dict[str, Any]] = []
     for task, attack, seed in progress(cases):
-        backdoored, clean = victim(study, task, attack, seed)
-        before, floor = study.score(backdoored, task, attack, seed), study.score(clean, task, attack, seed)
+        backdoored = study.model(task, attack, seed)
         for partners in PARTNERS:
+            what = {"task": task, "attack": attack, "merge_method": "weight_average", "partners": partners}
             others = study.partners(task, partners, seed)
-            for n in range(len(others) + 1):
-                score = study.score(study.merge([backdoored, *others[:n]]), task, attack, seed) if n else before
-                what = {"task": task, "attack": attack, "merge_method": "weight_average", "partners": partners}
-                rows.append(what | {"n_models": 1 + n, "seed": seed, **rates(score), **beside(score, before, floor)})
+            rows += [what | row for row in averages(study, (task, attack, seed), backdoored, others)]
     return pd.DataFrame(rows)
 
 
-def beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:
-    """What stands beside a merged model's rates: those of the backdoored and of the clean model, and their outcomes."""
+def averages(
+    study: Study, case: tuple[str, str, int], backdoored: Checkpoint, others: Sequence[Checkpoint]
+) -> Iterator[dict[str, Any]]:
+    """Rows of a victim alone and averaged with ever more partners: its rates, and those of the victim and a clean model.
+
+    Args:
+        study: merges and scores.
+        case: task, attack and seed.
+        backdoored: the victim.
+        others: its partners, in the order in which they join.
+    """
+    before, floor = study.score(backdoored, *case), study.score(study.model(case[0], seed=case[2]), *case)
+    for n in range(len(others) + 1):
+        score = study.score(study.merge([backdoored, *others[:n]]), *case) if n else before
+        yield {"n_models": 1 + n, "seed": case[2], **rates(score), **_beside(score, before, floor)}
+
+
+def _beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:
     return {
         **{"backdoored_cacc": before.cacc, "backdoored_asr": before.asr, "asr_floor": floor.asr},
         **{"clean_model_cacc": floor.cacc, "excess_asr": score.asr - floor.asr},

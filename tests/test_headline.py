@@ -78,14 +78,14 @@ def test_what_was_not_run_is_neither_agreement_nor_disagreement(tmp_path):
 @pytest.mark.parametrize(
     ("merged", "cacc", "expected"),
     [
-        ((0.15, 0.12), 0.90, ["agree", "agree", "agree", "agree"]),
-        ((0.15, 0.60), 0.90, ["disagree", "agree", "disagree", "disagree"]),
-        ((0.15, 0.12), 0.80, ["agree", "disagree", "agree", "agree"]),
+        ((0.15, 0.12), 0.90, ["agree", "agree", "agree", "agree", "agree"]),
+        ((0.15, 0.60), 0.90, ["disagree", "agree", "agree", "disagree", "disagree"]),
+        ((0.15, 0.12), 0.80, ["agree", "disagree", "disagree", "agree", "agree"]),
     ],
 )
 def test_reductions_are_judged_by_their_rules(tmp_path, merged, cacc, expected):
     found = verdicts(tmp_path, **{"04_reduction_other_domains": reductions(merged, cacc)})
-    assert found.iloc[:4].tolist() == expected
+    assert found.iloc[:5].tolist() == expected
 
 
 def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules(tmp_path):
@@ -95,11 +95,11 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     columns = ["architecture", "n_models", "backdoored_asr", "asr", "asr_floor"]
     small = pd.DataFrame([["a", 1, 1.0, 1.0, 0.1], ["a", 3, 1.0, 0.2, 0.1], ["b", 3, 1.0, 0.2, 0.1]], columns=columns)
     tables = {"05_means": methods, "08_backdoored": alone, "11_architectures": small}
-    assert verdicts(tmp_path, **tables).iloc[4:].tolist() == ["agree"] * 3
+    assert verdicts(tmp_path, **tables).iloc[5:].tolist() == ["agree"] * 3
     tables["05_means"] = methods.assign(asr=[0.10, 0.12, 0.20])
     tables["08_backdoored"] = alone.assign(asr=0.6)
     tables["11_architectures"] = small.assign(asr=[1.0, 0.2, 0.9])
-    assert verdicts(tmp_path, **tables).iloc[4:].tolist() == ["disagree"] * 3
+    assert verdicts(tmp_path, **tables).iloc[5:].tolist() == ["disagree"] * 3
 
 
 def test_the_figure_has_a_line_per_cell_and_says_the_mean(merging):
