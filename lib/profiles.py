@@ -95,7 +95,7 @@ POCKET = Profile(
     architectures=(
         "pocket-bert-small",
         "pocket-bert",
-        "pocket-bert-large learning_rate=7e-4",
+        "pocket-bert-large learning_rate=5e-4",
         "pocket-roberta",
         "pocket-llama",
         "pocket-mistral",
