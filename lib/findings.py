@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.display import points
+from lib.reduction import most_models
 
 
 def headline_findings(headline: pd.DataFrame) -> Iterator[str]:
@@ -30,6 +31,24 @@ def headline_findings(headline: pd.DataFrame) -> Iterator[str]:
         yield f"Least is removed for {worst.attack} on {worst.task}: {worst.removed_share:.0%} of the removable ASR."
 
 
+def stability_finding(merging: pd.DataFrame) -> str:
+    """Whether unstable trainings are in the largest averages of table `04_merging`, and what is left without them."""
+    rows = most_models(merging, "other_domains")
+    stable = rows[rows["n_unstable"] == 0]
+    if len(stable) == len(rows):
+        return "Every training behind these averages was stable."
+    found = f"{len(rows) - len(stable)} of {len(rows)} averages hold a model whose training loss returned to chance"
+    where = ", ".join(
+        f"{task} {n}" for task, n in (rows["n_unstable"] > 0).groupby(rows["task"], sort=False).sum().items() if n
+    )
+    if stable.empty:
+        return f"{found} ({where})."
+    means = stable[["backdoored_asr", "asr", "asr_floor", "backdoored_cacc", "cacc"]].mean()
+    change = points(means["cacc"] - means["backdoored_cacc"])
+    without = f"ASR {means['backdoored_asr']:.1%} to {means['asr']:.1%}, floor {means['asr_floor']:.1%}, CACC {change}"
+    return f"{found} ({where}). Without them: {without}."
+
+
 def ablation_findings(folder: Path) -> Iterator[tuple[str, str]]:
     """For each table of the ablations its name and a sentence, or "not run" for a table that is not in the folder."""
     for name, sentence in _SENTENCES.items():
@@ -42,6 +61,7 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _methods(table: pd.DataFrame) -> str:
+    table = table[table["merge_method"] != "none"]  # the victim alone is in the table, too
     low, high = table.loc[table["asr"].idxmin()], table.loc[table["asr"].idxmax()]
     return (
         f"Of {len(table)} ways to merge, {low.variant} leaves the lowest mean ASR ({low.asr:.1%}, CACC {low.cacc:.1%}), "

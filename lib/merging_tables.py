@@ -41,6 +41,8 @@ def averages(
 ) -> Iterator[dict[str, Any]]:
     """Rows of a victim alone and averaged with ever more partners: its rates, and those of the victim and a clean model.
 
+    `n_unstable` counts the models in the average whose training loss returned to chance: averages with them may be broken.
+
     Args:
         study: merges and scores.
         case: task, attack and seed.
@@ -48,9 +50,11 @@ def averages(
         others: its partners, in the order in which they join.
     """
     before, floor = study.score(backdoored, *case), study.score(study.model(case[0], seed=case[2]), *case)
+    unstable = [bool(model.record["instability"]) for model in (backdoored, *others)]
     for n in range(len(others) + 1):
         score = study.score(study.merge([backdoored, *others[:n]]), *case) if n else before
-        yield {"n_models": 1 + n, "seed": case[2], **rates(score), **_beside(score, before, floor)}
+        row = {"n_models": 1 + n, "seed": case[2], **rates(score), **_beside(score, before, floor)}
+        yield row | {"n_unstable": sum(unstable[: 1 + n])}
 
 
 def _beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:

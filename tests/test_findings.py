@@ -2,11 +2,18 @@
 
 import pandas as pd
 
-from lib.findings import _SENTENCES, ablation_findings, headline_findings
+from lib.findings import _SENTENCES, ablation_findings, headline_findings, stability_finding
 
 RATES = {"asr_floor": 0.05, "cacc": 0.9}
 TABLES = {
-    "05_means": pd.DataFrame({"variant": ["average", "TIES"], "asr": [0.1, 0.4], "cacc": [0.9, 0.8]}),
+    "05_means": pd.DataFrame(
+        {
+            "variant": ["average", "TIES", "victim"],
+            "merge_method": ["a", "t", "none"],
+            "asr": [0.1, 0.4, 1],
+            "cacc": [0.9, 0.8, 1],
+        }
+    ),
     "06_chosen": pd.DataFrame(
         [
             {"partners": kind, "choice": choice, "coefficient": 0.4, "asr": asr, **RATES}
@@ -68,3 +75,23 @@ def test_the_headline_names_the_mean_and_the_worst_cells():
     assert "Least is removed for lws on agnews: 60%" in text
     without = pd.DataFrame(cells).assign(removed_share=float("nan"))
     assert "Least" not in " ".join(headline_findings(without))
+
+
+def merging(*n_unstable):
+    """Largest averages of one task and four seeds or fewer, of which the unstable ones keep their backdoor."""
+    rates = {"asr_floor": 0.1, "backdoored_asr": 1.0, "backdoored_cacc": 0.9}
+    return pd.DataFrame(
+        [
+            {"task": "qnli", "partners": "other_domains", "n_models": 5, "seed": seed, "n_unstable": n, **rates}
+            | ({"asr": 0.9, "cacc": 0.5} if n else {"asr": 0.2, "cacc": 0.91})
+            for seed, n in enumerate(n_unstable)
+        ]
+    )
+
+
+def test_unstable_trainings_behind_the_averages_are_told_and_left_out_once():
+    assert stability_finding(merging(0, 0)) == "Every training behind these averages was stable."
+    found = stability_finding(merging(0, 2, 0, 1))
+    assert found.startswith("2 of 4 averages hold a model whose training loss returned to chance (qnli 2).")
+    assert found.endswith("Without them: ASR 100.0% to 20.0%, floor 10.0%, CACC +1.0 points.")
+    assert stability_finding(merging(1)).endswith("returned to chance (qnli 1).")

@@ -1,10 +1,12 @@
 """Averages by number, weight and choice of partners: the right models are merged, and choices look at validation texts only."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.merging_tables import chosen_coefficients, coefficient_table, partner_kinds_table, task_arithmetic_table
+from lib.merging_tables import averages, chosen_coefficients, coefficient_table, partner_kinds_table, task_arithmetic_table
 
 
 def test_the_table_of_merges_counts_the_backdoored_model(frames):
@@ -137,3 +139,13 @@ def test_partners_of_the_same_task_are_compared_with_as_many_other_domains(frame
     merged = study.merge([backdoored, *study.partners("sst2", "same_task")[:1]])
     row = kinds[(kinds["attack"] == "badnet") & (kinds["partners"] == "same_task")]
     assert row["asr"].item() == study.score(merged, "sst2", "badnet").asr
+
+
+def test_models_of_unstable_trainings_are_counted_where_they_enter_the_average(study, backdoored, monkeypatch):
+    others = study.partners("sst2")
+    unstable = replace(others[1], name="unstable")
+    monkeypatch.setattr(
+        type(backdoored), "record", property(lambda model: {"instability": "left" if model.name == "unstable" else ""})
+    )
+    rows = list(averages(study, ("sst2", "badnet", 0), backdoored, [others[0], unstable]))
+    assert [row["n_unstable"] for row in rows] == [0, 0, 1]
