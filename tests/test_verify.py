@@ -100,6 +100,25 @@ def test_tables_that_differ_give_status_one_and_are_named(figures, monkeypatch, 
     assert "04_merging: asr: 1 of 2 rows" in capsys.readouterr().out
 
 
+def test_a_table_that_is_not_written_again_is_a_difference_and_others_find_the_committed_ones(figures, monkeypatch, capsys):
+    seen = []
+
+    def run(parameters, profile):
+        seen.append(sorted(path.name for path in verify.paths.figures_dir(profile).glob("*.csv")))
+        return [Outcome(next(iter(parameters)).stem, 1.0)]
+
+    monkeypatch.setattr(verify, "run", run)
+    assert main(["--only", "04"]) == 1
+    assert "04_merging: not written by 04_merging_sanitizes" in capsys.readouterr().out
+    assert seen == [["07_domains.csv", "07_single_domains.csv"]]
+
+
+def test_p_values_and_sentences_with_numbers_are_not_compared():
+    old = pd.DataFrame({"asr": [0.5], "sign_flip_p": [0.25], "found": ["ASR 50.0%"], "verdict": ["agree"]})
+    assert compare(old, old.assign(sign_flip_p=1.0, found="ASR 50.1%")) == []
+    assert compare(old, old.assign(verdict="disagree")) == ["verdict: 1 of 1 rows, the first is 0: disagree, committed agree"]
+
+
 def test_a_notebook_that_fails_is_a_difference(figures, monkeypatch, capsys):
     monkeypatch.setattr(verify, "run", run_that_writes(TABLE, error="cell [3] failed"))
     assert main(["--only", "04"]) == 1
