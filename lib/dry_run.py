@@ -142,9 +142,10 @@ def _methods(study: Study, p: Parameters) -> None:
 
 def _coefficients(study: Study, p: Parameters) -> None:
     attacks, places = chosen_attacks(p["attack"]), [i / (p["n_coefficients"] - 1) for i in range(p["n_coefficients"])]
-    merging_tables.coefficient_table(study, p["task"], attacks, coefficients=places)
-    merging_tables.task_arithmetic_table(study, p["task"], attacks)
-    merging_tables.barrier_table(study, p["task"], attacks[0], places)
+    tasks = chosen_tasks(study, p["task"])
+    merging_tables.coefficient_table(study, tasks, attacks, coefficients=places)
+    merging_tables.task_arithmetic_table(study, tasks, attacks)
+    merging_tables.barrier_table(study, tasks[0], attacks[0], places)
 
 
 def _domains(study: Study, p: Parameters) -> None:

@@ -24,7 +24,9 @@ def plot_merging(table: pd.DataFrame) -> Figure:
 def plot_coefficient(table: pd.DataFrame) -> Figure:
     """Table `06_coefficient`: ASR and CACC on the way from the backdoored model (0) to its partner (1)."""
     label = "merge coefficient: 0 backdoored model, 1 partner"
-    return _panels(table, "partners", "coefficient", label, "From the backdoored model to its partner")
+    task = table["task"] + ": " if table["task"].nunique() > 1 else ""
+    titled = table.assign(panel=task + table["partners"].map(PARTNER_NAMES))
+    return _panels(titled, "panel", "coefficient", label, "From the backdoored model to its partner")
 
 
 def plot_task_arithmetic(table: pd.DataFrame) -> Figure:
@@ -57,7 +59,7 @@ def _panels(table: pd.DataFrame, row: str, step: str, label: str, title: str, ha
                 runs = table[(table[row] == name) & (table["attack"] == attack)]
                 axis.scatter(runs[step], runs["asr"] * 100, s=5, color=RATE_COLOURS["asr"], alpha=0.25, linewidths=0)
             axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
-            axis.set_title(f"{attack_title(attack)}, {PARTNER_NAMES.get(name, name)}", fontsize=9)
+            axis.set_title(f"{attack_title(attack)}, {name}", fontsize=9)
             if table[step].dtype.kind in "iu":
                 axis.set_xticks(sorted(rows[step].unique()))
     for axis in axes[-1]:

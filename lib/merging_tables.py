@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def _beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:
 
 def coefficient_table(
     study: Study,
-    task: str,
+    tasks: Sequence[str],
     attacks: Sequence[str],
     partners: Sequence[str] = PARTNERS,
     coefficients: Sequence[float] = COEFFICIENTS,
@@ -79,11 +79,11 @@ def coefficient_table(
     The partner is one clean model of the same task, or the uniform average of the other domains' models. `training` changes
     the *victim's* fine-tuning only, e.g. `learning_rate`. `validation_cacc` is what a defender can see.
     """
-    cases = [(task, attack, seed) for seed in (study.seeds if seeds is None else seeds) for attack in attacks]
+    seeds = study.seeds if seeds is None else seeds
+    cases = [(task, attack, seed) for task in tasks for seed in seeds for attack in attacks]
     train_victims(study, cases, partners, **training)
-    steps = [(attack, seed, kind, value) for _, attack, seed in cases for kind in partners for value in coefficients]
     rows = []
-    for attack, seed, kind, coefficient in progress(steps):
+    for (task, attack, seed), kind, coefficient in progress(list(product(cases, partners, coefficients))):
         backdoored, clean = victim(study, task, attack, seed, **training)
         others = study.partners(task, kind, seed)
         others = others[:1] if kind == "same_task" else others
@@ -111,20 +111,20 @@ def barrier_table(study: Study, task: str, attack: str, coefficients: Sequence[f
     """
     paths = []
     for rate in (study.profile.learning_rate, study.profile.unstable_learning_rate):
-        path = coefficient_table(study, task, [attack], ["same_task"], coefficients, seeds=[0], learning_rate=rate)
+        path = coefficient_table(study, [task], [attack], ["same_task"], coefficients, seeds=[0], learning_rate=rate)
         kind = "unstable" if path["instability"].iloc[0] else "stable"
         paths.append(path.assign(victim=f"{kind} victim, learning rate {rate:g}", learning_rate=rate))
     return pd.concat(paths, ignore_index=True)
 
 
 def task_arithmetic_table(
-    study: Study, task: str, attacks: Sequence[str], coefficients: Sequence[float] = TASK_COEFFICIENTS
+    study: Study, tasks: Sequence[str], attacks: Sequence[str], coefficients: Sequence[float] = TASK_COEFFICIENTS
 ) -> pd.DataFrame:
     """Table `06_task_arithmetic`: pretrained + coefficient x sum of the task vectors of the victim and all other domains."""
-    cases = [(task, attack, seed) for seed in study.seeds for attack in attacks]
+    cases = [(task, attack, seed) for task in tasks for seed in study.seeds for attack in attacks]
     train_victims(study, cases, ["other_domains"])
     rows = []
-    for (_, attack, seed), coefficient in progress([(case, value) for case in cases for value in coefficients]):
+    for (task, attack, seed), coefficient in progress(list(product(cases, coefficients))):
         backdoored, clean = victim(study, task, attack, seed)
         models = [backdoored, *study.partners(task, "other_domains", seed)]
         merged = study.merge(models, "task_arithmetic", merge_coefficient=coefficient)
@@ -150,8 +150,8 @@ def chosen_coefficients(table: pd.DataFrame, furthest: str = "largest") -> pd.Da
     as good as the suspect, the third rule takes the most accurate.
 
     Args:
-        table: with `partners`, `attack`, `seed`, `coefficient`, `validation_cacc`, `suspect_validation_cacc`, `n_validation`,
-            one row per coefficient.
+        table: with `task`, `partners`, `attack`, `seed`, `coefficient`, `validation_cacc`, `suspect_validation_cacc` and
+            `n_validation`, one row per coefficient.
         furthest: "largest" or "smallest": the end of the scale that lies away from the victim.
 
     Raises:
@@ -160,7 +160,7 @@ def chosen_coefficients(table: pd.DataFrame, furthest: str = "largest") -> pd.Da
     if furthest not in ("largest", "smallest"):
         raise ValueError(f"furthest is {furthest!r}; choose from ['largest', 'smallest']")
     chosen = []
-    for _, path in table.groupby(["partners", "attack", "seed"], sort=False):
+    for _, path in table.groupby(["task", "partners", "attack", "seed"], sort=False):
         path = path.sort_values("coefficient", ascending=furthest == "smallest")
         best = path["validation_cacc"].max()
         error = (best * (1 - best) / path["n_validation"].iloc[0]) ** 0.5

@@ -160,6 +160,6 @@ def frames(study):
         "attacks": tables.attacks_table(study, ["sst2"], attacks),
         "curves": tables.loss_curves(study, "sst2", attacks),
         "merging": merging_tables.merging_table(study, ["sst2"], attacks),
-        "coefficient": merging_tables.coefficient_table(study, "sst2", attacks, coefficients=(0, 0.5, 1)),
+        "coefficient": merging_tables.coefficient_table(study, ["sst2"], attacks, coefficients=(0, 0.5, 1)),
         "domains": merging_tables.domains_table(study, ["sst2"], attacks),
     }

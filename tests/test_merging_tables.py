@@ -47,7 +47,7 @@ def test_coefficients_go_from_the_backdoored_model_to_its_partner(frames, study,
 
 
 def test_other_training_settings_are_the_victims_alone(frames, study):
-    table = coefficient_table(study, "sst2", ["badnet"], ["same_task"], (0, 1), learning_rate=2e-3).set_index("coefficient")
+    table = coefficient_table(study, ["sst2"], ["badnet"], ["same_task"], (0, 1), learning_rate=2e-3).set_index("coefficient")
     usual = frames["coefficient"]
     usual = usual[(usual["attack"] == "badnet") & (usual["partners"] == "same_task")].set_index("coefficient")
     assert table.loc[0, "distance"] < usual.loc[0, "distance"]
@@ -70,7 +70,7 @@ def path(validation, kind="other_domains", n=100, suspect=0.95):
     coefficients = np.linspace(0, 1, len(validation))
     return pd.DataFrame(
         {
-            **{"partners": kind, "attack": "badnet", "seed": 0, "coefficient": coefficients},
+            **{"task": "sst2", "partners": kind, "attack": "badnet", "seed": 0, "coefficient": coefficients},
             **{"validation_cacc": validation, "suspect_validation_cacc": suspect, "n_validation": n, "asr": 1 - coefficients},
         }
     )
@@ -121,7 +121,7 @@ def test_validation_accuracy_stands_beside_every_coefficient(frames, study, back
 
 
 def test_task_arithmetic_at_one_over_n_is_the_uniform_average(frames, study):
-    table = task_arithmetic_table(study, "sst2", ["badnet"], coefficients=(0.1, 1 / 3))
+    table = task_arithmetic_table(study, ["sst2"], ["badnet"], coefficients=(0.1, 1 / 3))
     uniform = frames["merging"][(frames["merging"]["attack"] == "badnet") & (frames["merging"]["n_models"] == 3)].iloc[0]
     row = table.iloc[1]
     assert (row["cacc"], row["asr"], row["asr_floor"]) == (uniform["cacc"], uniform["asr"], uniform["asr_floor"])
