@@ -68,7 +68,8 @@ def _panels(table: pd.DataFrame, row: str, step: str, label: str, title: str, ha
         axis.set_ylabel("rate on the test set (%)", fontsize=9)
     first = next(axis for axis in axes.flat if axis.get_visible())
     handles, labels = first.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02))
+    n_columns = 3 if len(labels) <= 3 or len(attacks) > 2 else 2
+    figure.legend(handles, labels, loc="upper center", ncols=n_columns, frameon=False, bbox_to_anchor=(0.5, 0.02))
     return finish(figure, axes, title, table)
 
 
