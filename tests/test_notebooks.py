@@ -143,9 +143,7 @@ def test_a_notebook_takes_an_attack_from_the_command_line_of_papermill(folders, 
     path = NOTEBOOKS / "04_merging_sanitizes.ipynb"
     settings = yaml.safe_dump({"overrides": TINY["overrides"]})
     figures = {"FREE_LUNCH_FIGURES": str(tmp_path / "figures")}
-    run, _ = papermill(
-        path, folders | figures, tmp_path, "-y", settings, "-p", "task", "sst2", "-p", "attack", "insertsent"
-    )
+    run, _ = papermill(path, folders | figures, tmp_path, "-y", settings, "-p", "task", "sst2", "-p", "attack", "insertsent")
     assert run.returncode == 0, run.stderr[-3000:]
     table = pd.read_csv(tmp_path / "figures" / "pocket" / "04_merging.csv")
     assert set(table["attack"]) == {"insertsent"}
