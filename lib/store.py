@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -35,10 +35,12 @@ class MissingRunsError(RuntimeError):
 class Store:
     """Artifacts under `root`, by key. A killed run leaves nothing half-written; a damaged artifact is made again."""
 
+    # Spent on artifacts that the one under way needed; several objects may stand for one store.
+    _core_seconds_of_others: ClassVar[float] = 0.0
+
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._sound: dict[str, tuple[int, ...]] = {}
-        self._core_seconds_of_others = 0.0  # spent on artifacts that the one under way needed
 
     def folder(self, recipe: Recipe) -> Path:
         """Where the recipe's artifact lies, whether it exists or not."""
@@ -91,14 +93,14 @@ class Store:
     @contextmanager
     def _timed(self):
         """A list that gets the processor time of the block, without that of artifacts made inside it."""
-        seconds, before, began = [0.0], self._core_seconds_of_others, time.process_time()
-        self._core_seconds_of_others = 0.0
+        seconds, before, began = [0.0], Store._core_seconds_of_others, time.process_time()
+        Store._core_seconds_of_others = 0.0
         try:
             yield seconds
         finally:
             whole = time.process_time() - began
-            seconds[0] = whole - self._core_seconds_of_others
-            self._core_seconds_of_others = before + whole
+            seconds[0] = whole - Store._core_seconds_of_others
+            Store._core_seconds_of_others = before + whole
 
     def is_being_made(self, recipe: Recipe) -> bool:
         """Whether another process is making the recipe's artifact at this moment."""

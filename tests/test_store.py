@@ -96,7 +96,7 @@ def test_an_artifact_says_how_long_it_took_without_what_it_needed(root):
         write(folder)
 
     def outer(folder):
-        store.get_or_make(RECIPE, work)
+        Store(root).get_or_make(RECIPE, work)  # another object of the same store
         write(folder)
 
     store.get_or_make(OTHER, outer)
