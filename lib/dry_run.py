@@ -7,7 +7,7 @@ cannot miss what a notebook would train.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,7 +186,6 @@ class DryRun:
     models: pd.DataFrame
     n_scores: int
     scoring_gpu_hours: float
-    unplanned: list[str] = field(default_factory=list)  # notebooks that train nothing
 
 
 def dry_run(study: DryStudy, notebooks: dict[str, Parameters]) -> DryRun:
@@ -207,7 +206,7 @@ def dry_run(study: DryStudy, notebooks: dict[str, Parameters]) -> DryRun:
     models = pd.DataFrame(rows)
     if len(models):
         models = models.sort_values(["notebook", "pretrained", "dataset", "attack", "seed"], ignore_index=True)
-    return DryRun(models, len(study.scored), hours, [number for number in notebooks if number not in PLANS])
+    return DryRun(models, len(study.scored), hours)
 
 
 def _described(study: DryStudy, recipe: ModelRecipe, pretrained: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The study in one table: before and after for every cell, a few tests fixed beforehand, and where we agree with the paper.
+"""The study in one table: before and after for every cell, a few exact tests, and where we agree with the paper.
 
 Everything is read: scores from the store, other notebooks' tables from `figures/<profile>/`. Nothing is trained.
 """
@@ -27,7 +27,7 @@ def headline_table(merging: pd.DataFrame, profile: str) -> pd.DataFrame:
 
 
 def tests_table(merging: pd.DataFrame) -> pd.DataFrame:
-    """Table `90_tests`: four claims fixed beforehand, each an exact sign-flip test over seeds, adjusted by Holm's rule.
+    """Table `90_tests`: four claims, each an exact sign-flip test over seeds, adjusted by Holm's rule for being four.
 
     A seed's difference is the mean over all cells of tasks and attacks.
 
