@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.plots import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish, rate_points
 from lib.summary import summarise
 
 PARTNER_NAMES = {"same_task": "clean models of the same task", "other_domains": "clean models of other domains"}
@@ -95,10 +94,12 @@ def plot_partner_kinds(table: pd.DataFrame) -> Figure:
         for attack, axis in zip(attacks, line_of_axes, strict=True):
             rows = summary[(summary["n_partners"] == number) & (summary["attack"] == attack)]
             for shift, kind in ((-0.12, "same_task"), (0.12, "other_domains")):
-                for rate, colour in RATE_COLOURS.items():
-                    _dots(axis, rows[rows["partners"] == kind], rate, colour, tasks, shift, kind)
+                chosen = rows[rows["partners"] == kind]
+                places = np.array([tasks.index(task) + shift for task in chosen["task"]])
+                for rate in RATE_COLOURS:
+                    label = f"{rate.upper()}, {PARTNER_NAMES[kind]}"
+                    rate_points(axis, chosen, rate, places, kind == "other_domains", label)
             floors = rows.groupby("task")["asr_floor"].mean()
-            places = [tasks.index(task) for task in floors.index]
             axis.scatter(
                 places, floors * 100, marker="_", s=400, color="0.35", linewidths=1.2, label="floor: ASR of a clean model"
             )
@@ -108,17 +109,6 @@ def plot_partner_kinds(table: pd.DataFrame) -> Figure:
         axis.set_ylabel("rate on the test set (%)")
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
     return finish(figure, axes, "Partners of the same task or of other domains", table)
-
-
-def _dots(
-    axis: plt.Axes, rows: pd.DataFrame, rate: str, colour: Sequence[float], tasks: list[str], shift: float, kind: str
-) -> None:
-    values = rows[rate].to_numpy() * 100
-    spread = abs(rows[[f"{rate}_low", f"{rate}_high"]].to_numpy().T * 100 - values)
-    face = {"markerfacecolor": colour if kind == "other_domains" else "white", "markersize": 5, "capsize": 2}
-    places = [tasks.index(task) + shift for task in rows["task"]]
-    label = f"{rate.upper()}, {PARTNER_NAMES[kind]}"
-    axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
 
 
 def plot_barrier(table: pd.DataFrame) -> Figure:

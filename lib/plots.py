@@ -67,7 +67,7 @@ def plot_attacks(table: pd.DataFrame) -> Figure:
         for model, frame, fill in (("backdoored", summary, True), ("clean", floor, False)):
             rows = frame[frame["attack"] == attack]
             for offset, rate in ((-0.1, "asr"), (0.1, "cacc")):
-                _points(axis, rows, rate, np.arange(len(rows)) + offset, fill, f"{rate.upper()} of the {model} model")
+                rate_points(axis, rows, rate, np.arange(len(rows)) + offset, fill, f"{rate.upper()} of the {model} model")
         axis.set_xticks(range(len(rows)), rows["task"])
         axis.set_xlim(-0.5, len(rows) - 0.5)
         axis.set_title(attack_title(attack))
@@ -155,8 +155,8 @@ def plot_before_after(table: pd.DataFrame, line: str, title: str) -> Figure:
     return finish(figure, [axes], title, table)
 
 
-def _points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
-    """Dots with intervals; full ones for the backdoored model, hollow ones for the clean one."""
+def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
+    """Dots with intervals, full or hollow."""
     values = rows[rate].to_numpy() * 100
     spread = np.abs(np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]))
     colour = RATE_COLOURS[rate]
