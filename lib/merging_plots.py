@@ -99,10 +99,9 @@ def plot_partner_kinds(table: pd.DataFrame) -> Figure:
                 for rate in RATE_COLOURS:
                     label = f"{rate.upper()}, {PARTNER_NAMES[kind]}"
                     rate_points(axis, chosen, rate, places, kind == "other_domains", label)
-            floors = rows.groupby("task")["asr_floor"].mean()
-            axis.scatter(
-                places, floors * 100, marker="_", s=400, color="0.35", linewidths=1.2, label="floor: ASR of a clean model"
-            )
+            floors = rows.groupby("task")["asr_floor"].mean().reindex(tasks) * 100
+            bar = {"marker": "_", "s": 400, "color": "0.35", "linewidths": 1.2, "label": "floor: ASR of a clean model"}
+            axis.scatter(range(len(tasks)), floors, **bar)
             axis.set_xticks(range(len(tasks)), tasks)
             axis.set_title(f"{attack_title(attack)}, {number} partner{'s' if number > 1 else ''}", fontsize=9.5)
     for axis in axes[:, 0]:
