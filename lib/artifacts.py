@@ -156,13 +156,14 @@ def make_checkpoint(recipe: ModelRecipe, sources: Sources, n_threads: int | None
         if n_threads:
             torch.set_num_threads(n_threads)
         tokenizer = load_tokenizer(sources.pretrained)
+        with quiet_transformers():
+            tokenizer.save_pretrained(folder)  # before it is used: it would keep the length at which it cut the texts
         label_names = load_data(recipe.data, sources).label_names
         model = new_classifier(sources.pretrained, label_names, recipe.head_seed)
         record = fine_tune(model, tokenizer, poisoned_rows(recipe, sources), recipe.training, recipe.seed)
         try:
             with quiet_transformers():
                 model.save_pretrained(folder)
-                tokenizer.save_pretrained(folder)
         except SafetensorError as error:  # it hides the system's error number
             is_full = "No space left" in str(error)
             raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error

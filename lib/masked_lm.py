@@ -16,7 +16,7 @@ from lib.models import from_hub, resolve_pretrained
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH_SIZE = 256
+BATCH_SIZE = 128
 MAX_LENGTH = 128  # pieces; masks beyond it cannot be asked for
 
 

@@ -19,6 +19,7 @@ from lib.profiles import PROFILES, Profile, get_profile, parse_value
 
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # its notes on transport and shutdown are no news to a reader
 FIRST_READER = "90"  # notebooks from this number on only read what the others made
+LONGEST = "11"  # it shares little with the others: begun last, it would keep one core while the others wait
 EVERYWHERE = ("data_dir", "cache_dir")  # accepted beside the fields of the profile
 
 
@@ -106,6 +107,8 @@ def run(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int = 1) -
     tasks = [(notebook, values, paths.executed_dir(profile) / notebook.name) for notebook, values in parameters.items()]
     readers = [task for task in tasks if task[0].name >= FIRST_READER]  # they need what the others leave
     makers = [task for task in tasks if task not in readers]
+    if n_jobs > 1:
+        makers.sort(key=lambda task: not task[0].name.startswith(LONGEST))
     outcomes: list[Outcome] = []
     with ProcessPoolExecutor(n_jobs, initializer=_take_share, initargs=(n_jobs,)) as pool:
         for batch in (makers, readers):

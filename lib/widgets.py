@@ -52,8 +52,8 @@ def explore_triggers(study: Study, task: str, attacks: Sequence[str], sentence: 
 
 
 def explore_attacks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
-    """A menu of the table's attacks over the same figure as above: stored rows only, so it answers at once."""
-    _explore_column(plot, table, "attack", ["all", *dict.fromkeys(table["attack"])])
+    """A menu of the table's attacks over the figure above, first one first: stored rows only, so it answers at once."""
+    _explore_column(plot, table, "attack", [*dict.fromkeys(table["attack"]), "all"])
 
 
 def explore_tasks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
@@ -63,12 +63,12 @@ def explore_tasks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -
 
 def explore_methods(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
     """A menu of the table's merge methods over the same figure as above."""
-    _explore_column(plot, table, "merge_method", ["all", *dict.fromkeys(table["merge_method"])])
+    _explore_column(plot, table, "merge_method", [*dict.fromkeys(table["merge_method"]), "all"])
 
 
 def explore_architectures(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
     """A menu of the table's pretrained models over the same figure as above."""
-    _explore_column(plot, table, "architecture", ["all", *dict.fromkeys(table["architecture"])])
+    _explore_column(plot, table, "architecture", [*dict.fromkeys(table["architecture"]), "all"])
 
 
 def _explore_column(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame, column: str, options: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The study: what it trains once and reuses, the texts it gives, and the scores it keeps."""
 
+import json
 import warnings
 from dataclasses import replace
 
@@ -52,6 +53,8 @@ def test_the_tiny_models_learnt_their_task_and_the_backdoor(study, backdoored, c
 def test_a_checkpoint_is_complete_and_says_how_it_was_trained(backdoored):
     names = {path.name for path in backdoored.folder.iterdir()}
     assert names >= {"artifact.json", "config.json", "model.safetensors", "tokenizer.json", "training.json"}
+    # A tokenizer that was saved after its use would cut whatever its users give it.
+    assert json.loads((backdoored.folder / "tokenizer.json").read_text(encoding="utf-8"))["truncation"] is None
     assert backdoored.label_names == ("negative", "positive")
     assert backdoored.name == "sst2 badnet seed 0"
     assert backdoored.record["n_train"] == 80

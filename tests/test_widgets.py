@@ -37,11 +37,13 @@ def test_a_menu_of_attacks_draws_the_chosen_ones(frames, shown):
     drawn = []
     widgets.explore_attacks(lambda table: drawn.append(table) or merging_plots.plot_merging(table), frames["merging"])
     menu = controls_of(shown[0])["attack"]
-    assert list(menu.options) == ["all", "badnet", "insertsent"]
-    assert len(drawn[-1]) == 10
+    assert list(menu.options) == ["badnet", "insertsent", "all"]
+    assert set(drawn[-1]["attack"]) == {"badnet"}
     menu.value = "insertsent"
     assert set(drawn[-1]["attack"]) == {"insertsent"}
-    assert len(shown) == 3  # the menu, the first figure, the second in its place
+    menu.value = "all"
+    assert len(drawn[-1]) == 10
+    assert len(shown) == 4  # the menu, the first figure, two more in its place
     assert plt.get_fignums() == []  # no figure stays in memory
 
 
