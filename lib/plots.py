@@ -133,7 +133,8 @@ def plot_before_after(table: pd.DataFrame, line: str, title: str) -> Figure:
     most = table.groupby(line)["n_models"].transform("max")
     stages = {"victim alone": table[table["n_models"] == 1], "average of all models": table[table["n_models"] == most]}
     names = list(dict.fromkeys(table[line]))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 1.5 + 0.36 * len(names)), sharey=True)
+    height = 0.36 * max(len(names), 3)  # one line alone leaves no room for the legend
+    figure, axes = plt.subplots(1, 2, figsize=(11, 1.5 + height), sharey=True)
     for axis, rate, floor in zip(axes, ("asr", "cacc"), ("asr_floor", "clean_model_cacc"), strict=True):
         floors = stages["victim alone"].groupby(line)[floor].mean().loc[names] * 100
         label = f"{'ASR' if rate == 'asr' else 'CACC'} of a clean model"
@@ -147,9 +148,7 @@ def plot_before_after(table: pd.DataFrame, line: str, title: str) -> Figure:
             axis.errorbar(values, range(len(names)), xerr=spread, fmt="o" if rate == "asr" else "s", label=stage, **style)
         axis.set_xlabel(f"{RATE_NAMES[rate]}, %")
         axis.set_xlim(-3, 103) if rate == "asr" else axis.set_xlim(min(75, axis.get_xlim()[0]), 101)
-        axis.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.5 / (0.4 + 0.36 * len(names))), ncols=3, frameon=False, fontsize=8
-        )
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.5 / (0.4 + height)), ncols=3, frameon=False, fontsize=8)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     return finish(figure, [axes], title, table)
