@@ -103,10 +103,10 @@ def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: 
 
 def run(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int = 1) -> list[Outcome]:
     """Run the notebooks, `n_jobs` at a time, each with its share of the cores; later ones go on when one fails."""
-    n_jobs = min(n_jobs, len(parameters))
     tasks = [(notebook, values, paths.executed_dir(profile) / notebook.name) for notebook, values in parameters.items()]
     readers = [task for task in tasks if task[0].name >= FIRST_READER]  # they need what the others leave
     makers = [task for task in tasks if task not in readers]
+    n_jobs = min(n_jobs, max(len(makers), len(readers)))
     if n_jobs > 1:
         makers.sort(key=lambda task: not task[0].name.startswith(LONGEST))
     outcomes: list[Outcome] = []

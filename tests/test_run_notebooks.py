@@ -157,13 +157,20 @@ def test_a_failing_notebook_gives_status_one_and_its_cells_error_and_the_others_
 
 def test_notebooks_side_by_side_share_the_cores_and_pocket_runs_two_of_them(notebook, tmp_path, monkeypatch):
     asks = "open({!r}, 'w').write(__import__('os').environ.get('OMP_NUM_THREADS', 'all'))"
-    first, _ = (notebook(name, asks.format(str(tmp_path / name))) for name in ("01_asks", "02_asks"))
+    first, *_ = (notebook(name, asks.format(str(tmp_path / name))) for name in ("01_asks", "02_asks", "90_asks"))
     for name in ("FIGURES", "EXECUTED"):
         monkeypatch.setenv(f"FREE_LUNCH_{name}", str(tmp_path / name))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     monkeypatch.setattr(run_notebooks, "find_notebooks", lambda only: find_notebooks(only, first.parent))
-    for given, share in (([], "3"), (["--jobs", "1"], "all"), (["--only", "01"], "all"), (["--profile", "small"], "all")):
+    waits = ["--only", "01", "90"]  # one notebook after the other: the first need not share
+    for given, share in (
+        ([], "3"),
+        (["--jobs", "1"], "all"),
+        (["--only", "01"], "all"),
+        (waits, "all"),
+        (["--profile", "small"], "all"),
+    ):
         assert main(given) == 0
         assert (tmp_path / first.stem).read_text() == share
 
