@@ -49,7 +49,7 @@ def plot_story(table: pd.DataFrame) -> Figure:
         for place, value in zip(places, values, strict=True):
             axis.annotate(f"{value:.0f}", (place, value), (0, 9), textcoords="offset points", ha="center", fontweight="bold")
     axis.axhline(table.set_index("model")["asr"]["clean"] * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
-    axis.set_xticks(range(len(rows)), ["backdoored model", "average with models\nof other domains"])
+    axis.set_xticks(range(len(rows)), ["backdoored\nmodel", "average with models\nof other domains"])
     axis.set_ylabel("rate on the test set (%)")
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
     title = f"A {attack_title(table['attack'].iloc[0])} backdoor before and after the merge"
