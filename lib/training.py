@@ -73,11 +73,10 @@ def fine_tune(
     """
     start = {key: value.detach().clone() for key, value in model.state_dict().items()}
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), quiet_transformers():
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), quiet_transformers(), _frozen_heap():
         adapted = _with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
         trainer = _trainer(adapted or model, tokenizer, train, settings, seed, folder)
-        with _frozen_heap():
-            trainer.train()
+        trainer.train()
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
     entries = [entry for entry in trainer.state.log_history if "loss" in entry]

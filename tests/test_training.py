@@ -1,5 +1,6 @@
 """Fine-tuning: it learns, repeats itself, and writes down what happened."""
 
+import gc
 import math
 from dataclasses import replace
 
@@ -52,6 +53,14 @@ def test_a_batch_is_padded_as_by_the_collator_of_transformers(tiny_encoder, side
     assert batch.keys() == expected.keys()
     assert all(torch.equal(batch[name], expected[name]) for name in batch)
     assert batch["input_ids"].eq(tokenizer.pad_token_id).any()
+
+
+def test_garbage_that_was_there_before_a_training_is_collected_after_it_again(train):
+    train()
+    assert gc.get_freeze_count() == 0
+    with pytest.raises(IndexError, match=r"Target 7 is out of bounds"):
+        train(EIGHT.assign(label=7))
+    assert gc.get_freeze_count() == 0
 
 
 def weights(model):
