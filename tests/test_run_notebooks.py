@@ -186,12 +186,12 @@ def test_notebooks_that_only_read_wait_for_the_others(notebook, tmp_path):
 def test_side_by_side_the_longest_notebook_begins_first_and_alone_they_keep_their_order(notebook, tmp_path):
     begun = tmp_path / "begun"
     names = [f"{number}_long" for number in ("01", "02", run_notebooks.LONGEST)]
-    both = [
+    ordered = [
         notebook(name, f"open({str(begun)!r}, 'a').write({name[:2]!r} + ' ')", "import time; time.sleep(1)") for name in names
     ]
     for n_jobs, is_first in ((2, True), (1, False)):
         begun.unlink(missing_ok=True)
-        run_notebooks.run({path: {} for path in both}, "pocket", n_jobs)
+        run_notebooks.run({path: {} for path in ordered}, "pocket", n_jobs)
         assert (run_notebooks.LONGEST in begun.read_text().split()[:2]) == is_first
 
 
