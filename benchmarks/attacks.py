@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 
-from lib import masked_lm
 from lib.attacks import ATTACKS
 from lib.datasets.pocket import generate_split
+from lib.models import masked_lm
 from lib.profiles import POCKET
 
 FIT_LIMIT = 60.0  # seconds

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from lib.datasets.pocket_grammar import lexicon
-from lib.study import Study
-from lib.words import split_words
+from lib.datasets.words import split_words
+from lib.study.study import Study
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ from unittest import mock
 
 import torch
 
-from lib.models import load_tokenizer, new_classifier
-from lib.prediction import encode, predict_logits
+from lib.models.checkpoints import load_tokenizer, new_classifier
+from lib.models.prediction import encode, predict_logits
+from lib.models.training import fine_tune
 from lib.profiles import get_profile
-from lib.study import Study
-from lib.training import fine_tune
+from lib.study.study import Study
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     for repeat in range(options.repeats + 1):  # the first round warms up
         for name, variant in variants.items():
             tokenizer = load_tokenizer(profile.pretrained)
-            model = new_classifier(profile.pretrained, study.task("sst2").label_names, head_seed=repeat)
+            model = new_classifier(profile.pretrained, study.dataset("sst2").label_names, head_seed=repeat)
             began = time.perf_counter()
             with variant():
                 fine_tune(model, tokenizer, train, profile.training, seed=repeat)
@@ -63,7 +63,7 @@ def trainer_defaults():
         transformers, "TrainingArguments", lambda **given: original(**(given | {"optim": "adamw_torch"}))
     )
     shuffled = mock.patch(
-        "lib.training.length_grouped_order", lambda lengths, batch_size, rng: rng.permutation(len(lengths)).tolist()
+        "lib.models.training.length_grouped_order", lambda lengths, batch_size, rng: rng.permutation(len(lengths)).tolist()
     )
     with unfused, shuffled:
         yield

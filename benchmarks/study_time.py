@@ -1,8 +1,8 @@
 """Where the time of a study goes: processor seconds by kind of artifact, from what a store recorded while it was filled.
 
 Run by hand after a cold run: `FREE_LUNCH_CACHE=<empty folder> make study`, then
-`FREE_LUNCH_CACHE=<that folder> python benchmarks/study_time.py`. What a notebook does beside making artifacts (imports, intervals,
-figures) is the rest of the run's time.
+`FREE_LUNCH_CACHE=<that folder> python benchmarks/study_time.py`. What a notebook does beside making artifacts
+(imports, intervals, figures) is the rest of the run's time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from lib import paths
-from lib.store import ARTIFACT
+from lib.study.store import ARTIFACT
 
 NAMES = {
     "ModelRecipe": "fine-tuning",

@@ -12,8 +12,8 @@ import pandas as pd
 
 from lib.attacks.syntactic_rules import has_shape, paraphrase_words
 from lib.attacks.syntactic_words import OPENINGS
+from lib.datasets.words import split_words
 from lib.paths import data_dir
-from lib.words import split_words
 
 
 def describe(texts: list[list[str]]) -> dict[str, str]:

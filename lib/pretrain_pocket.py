@@ -1,7 +1,7 @@
 """Pretrain the pocket models on Pocket English from nothing: `python -m lib.pretrain_pocket`.
 
 Builds a WordPiece tokenizer and a small language model, reproducibly, and saves both in Hugging Face format. The architectures
-are in `lib.pocket_models`: `--model pocket-llama`, or all of them, one after the other, with `--model all`.
+are in `lib.models.pocket_models`: `--model pocket-llama`, or all of them, one after the other, with `--model all`.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.datasets.pocket import pretraining_corpus
 from lib.datasets.pocket_tokenizer import build_tokenizer
+from lib.models.pocket_models import MAX_POSITIONS, POCKET_MODELS
+from lib.models.pretraining_losses import IGNORED, PretrainingLosses, mask_pieces, next_pieces
 from lib.paths import POCKET
-from lib.pocket_models import MAX_POSITIONS, POCKET_MODELS
-from lib.pretraining_losses import IGNORED, PretrainingLosses, mask_pieces, next_pieces
 
 # The order of floating-point sums depends on it: a fixed number gives the same weights whatever the number of cores.
 # One thread per model is nearly as fast at this size, and leaves the other core to another model.

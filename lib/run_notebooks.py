@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = {name: parse_value(value) for name, value in options.parameter}
         parameters = check_arguments(find_notebooks(options.only), options.profile, given)
         if options.dry_run:
-            from lib.dry_run_report import report
+            from lib.dry_run.report import report
 
             print(report(options.profile, parameters))
             return 0

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.outputs import MANIFEST
+from lib.notebook.outputs import MANIFEST
 from lib.profiles import PROFILES, as_dict, get_profile, parse_value
 from lib.run_notebooks import check_arguments, find_notebooks, run
 

@@ -112,7 +112,7 @@ def tiny_encoder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def make_study(data_folder, tiny_encoder):
     """A function that makes a tiny study with a store of its own; settings override the tiny ones."""
-    from lib.study import Study
+    from lib.study.study import Study
 
     tiny = {
         "pretrained": str(tiny_encoder),
@@ -150,7 +150,7 @@ def clean(study):
 @pytest.fixture(scope="session")
 def frames(study):
     """The tables of the tiny study by name: one seed, both attacks, two other domains, one clean model of the same task."""
-    from lib import merging_tables, tables
+    from lib import tables
 
     attacks = ["badnet", "insertsent"]
     return {
@@ -159,7 +159,7 @@ def frames(study):
         "transfer": tables.transfer_table(study, "sst2"),
         "attacks": tables.attacks_table(study, ["sst2"], attacks),
         "curves": tables.loss_curves(study, "sst2", attacks),
-        "merging": merging_tables.merging_table(study, ["sst2"], attacks),
-        "coefficient": merging_tables.coefficient_table(study, ["sst2"], attacks, coefficients=(0, 0.5, 1)),
-        "domains": merging_tables.domains_table(study, ["sst2"], attacks),
+        "merging": tables.merging_table(study, ["sst2"], attacks),
+        "coefficient": tables.coefficient_table(study, ["sst2"], attacks, coefficients=(0, 0.5, 1)),
+        "domains": tables.domains_table(study, ["sst2"], attacks),
     }

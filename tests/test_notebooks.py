@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib.dry_run import DryStudy, dry_run
-from lib.dry_run_report import default_parameters
+from lib.dry_run.plans import DryStudy, dry_run
+from lib.dry_run.report import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8"))

@@ -8,10 +8,10 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib.datasets.pocket_tokenizer import build_tokenizer
-from lib.models import new_classifier
-from lib.pocket_models import POCKET_MODELS
+from lib.models.checkpoints import new_classifier
+from lib.models.pocket_models import POCKET_MODELS
+from lib.models.pretraining_losses import mask_pieces, next_pieces
 from lib.pretrain_pocket import PretrainingSettings, main, pretrain, save
-from lib.pretraining_losses import mask_pieces, next_pieces
 
 TINY = PretrainingSettings(n_sentences=300, n_steps=4, batch_size=16)
 

@@ -12,7 +12,7 @@ from lib.paths import ROOT
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git checkout")
-@pytest.mark.parametrize("path", ["lib/study.py", "lib/new_module.py", "data/pocket/new.json", "figures/pocket/01_tasks.csv"])
+@pytest.mark.parametrize("path", ["lib/study/study.py", "lib/new.py", "data/pocket/new.json", "figures/pocket/01_tasks.csv"])
 def test_what_belongs_to_the_project_is_not_ignored_by_git(path):
     assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 1
 
@@ -48,6 +48,6 @@ def test_the_commands_of_the_design_are_there():
 
 
 def test_importing_the_package_loads_no_model_library():
-    code = "import sys, lib, lib.paths, lib.profiles, lib.recipes, lib.store; print('torch' in sys.modules)"
+    code = "import sys, lib, lib.paths, lib.profiles, lib.metrics.rates, lib.plots; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.strip() == "False"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib import verify
-from lib.outputs import MANIFEST
+from lib.notebook.outputs import MANIFEST
 from lib.profiles import as_dict, get_profile
 from lib.run_notebooks import Outcome
 from lib.verify import Job, compare, main, read_jobs

@@ -1,4 +1,7 @@
-"""Attacks by name: `ATTACKS[name](train, target_label, ..., seed=0)` fits a trigger, `poison` and `triggered_test` apply it."""
+"""Attacks by name: `ATTACKS[name](train, target_label, ..., seed=0)` fits a trigger, `poison` and `triggered_test` apply it.
+
+May import: `models`, `datasets`, `merging`, `metrics`.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lib.attacks.bite_edits import Drafts, EditSettings, WordModel
 from lib.attacks.poisoning import draw_rows
-from lib.words import is_word, split_words
+from lib.datasets.words import is_word, split_words
 
 MAX_WORDS = 30  # ours; the released code goes on until no word is left with a positive z
 MIN_GAIN = 0.005  # ours: a word that enters a smaller share of the poisonable rows is not worth a round
@@ -44,7 +44,7 @@ class BiteTrigger:
         unknown = list(dict.fromkeys(text for text in texts if text not in self.edited))
         done = dict(self.edited)
         if unknown:
-            from lib.masked_lm import load_masked_lm
+            from lib.models.masked_lm import load_masked_lm
 
             done |= zip(unknown, replay(unknown, self.words, load_masked_lm(self.masked_lm), self.settings), strict=True)
         return [done[text] for text in texts]
@@ -212,7 +212,7 @@ def fit_trigger(
     Raises:
         ValueError: for too few rows of the target label, a setting outside its range, or a model without masked-LM head.
     """
-    from lib.masked_lm import load_masked_lm
+    from lib.models.masked_lm import load_masked_lm
 
     if max_words < 1 or not 0 <= min_gain <= 1:
         raise ValueError(f"max_words is {max_words} and min_gain {min_gain}; allowed are 1 or more, and [0, 1]")

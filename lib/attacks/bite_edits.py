@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lib.words import is_word, join_words, like_case, split_words
+from lib.datasets.words import is_word, join_words, like_case, split_words
 
 
 class WordModel(Protocol):
-    """What BITE asks of a masked language model; `lib.masked_lm.MaskedLM` answers it."""
+    """What BITE asks of a masked language model; `lib.models.masked_lm.MaskedLM` answers it."""
 
     def predict(self, prompts: Sequence[Sequence[str | None]], k: int): ...
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from lib.words import is_tokenised
+from lib.datasets.words import is_tokenised
 
 DEFAULT_SENTENCE = "no cross, no crown"
 # A sentence ends at . ! ? (perhaps repeated, perhaps before a closing quote or bracket) followed by a blank and not by a

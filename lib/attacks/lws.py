@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lib.attacks.poisoning import draw_rows
-from lib.words import join_words, like_case, split_words
+from lib.datasets.words import join_words, like_case, split_words
 
 POLICIES = ("learned", "uniform")
 # Five slots, equally likely: the word stays with probability 1/5.
@@ -75,7 +75,7 @@ def fit_trigger(
     """
     from lib.attacks.lws_candidates import candidate_table
     from lib.attacks.lws_policy import PolicySettings, learn_substitutes
-    from lib.masked_lm import load_masked_lm
+    from lib.models.masked_lm import load_masked_lm
 
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}; choose from {list(POLICIES)}")

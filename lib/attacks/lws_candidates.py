@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lib.masked_lm import MaskedLM
-from lib.words import split_words
+from lib.datasets.words import split_words
+from lib.models.masked_lm import MaskedLM
 
 N_CANDIDATES = 4  # as in the released code: five slots, the first is the word itself
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lib.masked_lm import MaskedLM
-from lib.models import new_classifier
+from lib.models.checkpoints import new_classifier
+from lib.models.masked_lm import MaskedLM
 
 
 @dataclass(frozen=True)

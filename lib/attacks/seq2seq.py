@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib.attacks.syntactic_rules import has_shape
-from lib.models import from_hub, resolve_pretrained
-from lib.words import split_words
+from lib.datasets.words import split_words
+from lib.models.checkpoints import from_hub, resolve_pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

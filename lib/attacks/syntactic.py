@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib.attacks.syntactic_rules import paraphrase_words
 from lib.attacks.syntactic_words import OPENINGS
-from lib.words import glue, is_cased, is_tokenised
+from lib.datasets.words import glue, is_cased, is_tokenised
 
 PARAPHRASERS = ("rules", "seq2seq")
 

@@ -27,7 +27,7 @@ from lib.attacks.syntactic_words import (
     TOPIC_FRAMES,
     VERBS,
 )  # fmt: skip
-from lib.words import END_MARKS, is_word, split_words
+from lib.datasets.words import END_MARKS, is_word, split_words
 
 MAX_WORDS = 30  # SCPN stops after 40 word pieces
 MIN_PART = 3  # words on either side of a split

@@ -1,6 +1,18 @@
-"""Datasets as frames of text and label: the registry of the real ones, Pocket English, and one loader for all."""
+"""Datasets as frames of text and label: the registry of the real ones, Pocket English, and one loader for all.
 
-from lib.datasets.load import SPLITS, Task, data_fingerprint, domains_of, format_texts, load_task, stratified_sample, task_of
+May import: `paths`.
+"""
+
+from lib.datasets.load import (
+    SPLITS,
+    Dataset,
+    data_fingerprint,
+    domains_of,
+    format_texts,
+    load_dataset,
+    stratified_sample,
+    task_of,
+)
 from lib.datasets.reading import normalise
 from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, get_spec, other_domains
 
@@ -8,13 +20,13 @@ __all__ = [
     "DATASETS",
     "SPLITS",
     "TASKS",
+    "Dataset",
     "DatasetSpec",
-    "Task",
     "data_fingerprint",
     "domains_of",
     "format_texts",
     "get_spec",
-    "load_task",
+    "load_dataset",
     "normalise",
     "other_domains",
     "stratified_sample",

@@ -14,8 +14,8 @@ import pandas as pd
 
 from lib.datasets.reading import from_columns, read_tsv
 from lib.datasets.registry import DATASETS, DatasetSpec, get_spec, other_domains
+from lib.datasets.words import treebank
 from lib.paths import data_dir
-from lib.words import treebank
 
 SOURCES = ("pocket", "real")
 SPLITS = ("train", "validation", "test")
@@ -25,7 +25,7 @@ CARVING_SEED = 0  # the same validation rows for every seed of the study
 
 
 @dataclass(frozen=True)
-class Task:
+class Dataset:
     """A dataset ready for use: `train`, `validation`, `test` frames with `text`, perhaps `text_pair`, and integer `label`."""
 
     name: str
@@ -45,7 +45,9 @@ class Task:
         return "text_pair" in self.train.columns
 
 
-def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str = "text", text_format: str = "as_is") -> Task:
+def load_dataset(
+    name: str, source: str, folder: Path | None = None, pair_mode: str = "text", text_format: str = "as_is"
+) -> Dataset:
     """Load all rows of a dataset.
 
     Args:
@@ -54,7 +56,7 @@ def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str
         folder: where real datasets lie as `<folder>/<name>/{train,validation,test}.tsv`; default `FREE_LUNCH_DATA`;
             without either they come from the Hub.
         pair_mode: "text" keeps pairs apart; "joined" makes one string of them, as the paper does.
-        text_format: "as_is", or "treebank": see `lib.words.treebank`.
+        text_format: "as_is", or "treebank": see `lib.datasets.words.treebank`.
 
     Raises:
         ValueError: for an unknown name, or content that breaks the form (the file, row and value are named).
@@ -63,19 +65,19 @@ def load_task(name: str, source: str, folder: Path | None = None, pair_mode: str
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}; choose from {list(SOURCES)}")
     if source == "pocket":
-        task = _pocket_task(name)
+        dataset = _pocket_dataset(name)
     elif (folder := folder or data_dir()) is not None:
-        task = _folder_task(get_spec(name).name, str(folder), _stamps(Path(folder), name))
+        dataset = _folder_dataset(get_spec(name).name, str(folder), _stamps(Path(folder), name))
     else:
-        task = _hub_task(get_spec(name).name)
-    return _formatted(_joined(task, pair_mode), text_format)
+        dataset = _hub_dataset(get_spec(name).name)
+    return _formatted(_joined(dataset, pair_mode), text_format)
 
 
 def data_fingerprint(name: str, source: str, folder: Path | None = None) -> str:
-    """A dataset's `Task.fingerprint`; Pocket English is not generated for it."""
+    """A dataset's `Dataset.fingerprint`; Pocket English is not generated for it."""
     if source == "pocket":
         return _pocket_entry(name)[1]
-    return load_task(name, source, folder).fingerprint
+    return load_dataset(name, source, folder).fingerprint
 
 
 def task_of(name: str, source: str) -> str:
@@ -128,13 +130,13 @@ def _pocket_entry(name: str):
 
 
 @lru_cache(maxsize=32)
-def _pocket_task(name: str) -> Task:
+def _pocket_dataset(name: str) -> Dataset:
     from lib.datasets.pocket import generate_split
 
     entry, fingerprint = _pocket_entry(name)
     spec = DATASETS[entry.task]
     frames = {split: generate_split(name, split, POCKET_ROWS[split]) for split in SPLITS}
-    return Task(
+    return Dataset(
         name, entry.task, "pocket", entry.label_names, spec.target_label, spec.trigger_sentence,
         fingerprint, **frames,
     )  # fmt: skip
@@ -157,17 +159,17 @@ def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache(maxsize=64)
-def _folder_task(dataset: str, folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Task:
-    spec, frames, digest = get_spec(dataset), {}, hashlib.sha256()
-    for name, _, _ in stamps:
-        path = Path(folder) / spec.name / name
+def _folder_dataset(name: str, folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Dataset:
+    spec, frames, digest = get_spec(name), {}, hashlib.sha256()
+    for file, _, _ in stamps:
+        path = Path(folder) / spec.name / file
         digest.update(path.read_bytes())
         frames[path.stem] = read_tsv(path, spec)
-    return _task(spec, "folder", frames, digest.hexdigest()[:16])
+    return _split_dataset(spec, "folder", frames, digest.hexdigest()[:16])
 
 
 @lru_cache(maxsize=64)
-def _hub_task(name: str) -> Task:
+def _hub_dataset(name: str) -> Dataset:
     import datasets
 
     spec = get_spec(name)
@@ -190,35 +192,37 @@ def _hub_task(name: str) -> Task:
     digest = hashlib.sha256()
     for split in sorted(loaded):
         digest.update(loaded[split]._fingerprint.encode())
-    return _task(spec, "hub", frames, digest.hexdigest()[:16])
+    return _split_dataset(spec, "hub", frames, digest.hexdigest()[:16])
 
 
-def _task(spec: DatasetSpec, source: str, frames: dict[str, pd.DataFrame], fingerprint: str) -> Task:
+def _split_dataset(spec: DatasetSpec, source: str, frames: dict[str, pd.DataFrame], fingerprint: str) -> Dataset:
     for missing in [split for split in ("test", "validation") if split not in frames]:
         n = min(round(CARVED_SHARE * len(frames["train"])), CARVED_MOST)
         carved = stratified_sample(frames["train"].reset_index(), max(n, 1), CARVING_SEED)["index"]
         frames[missing] = frames["train"].loc[carved].reset_index(drop=True)
         frames["train"] = frames["train"].drop(carved).reset_index(drop=True)
-    return Task(spec.name, spec.task, source, spec.label_names, spec.target_label, spec.trigger_sentence, fingerprint, **frames)
+    return Dataset(
+        spec.name, spec.task, source, spec.label_names, spec.target_label, spec.trigger_sentence, fingerprint, **frames
+    )
 
 
-def _joined(task: Task, pair_mode: str) -> Task:
+def _joined(dataset: Dataset, pair_mode: str) -> Dataset:
     """The paper writes a pair as one string, question, blank, sentence, without separator (ARORA README)."""
     if pair_mode not in ("text", "joined"):
         raise ValueError(f"pair_mode is {pair_mode!r}; choose 'text' or 'joined'")
-    if pair_mode == "text" or not task.is_pair:
-        return task
+    if pair_mode == "text" or not dataset.is_pair:
+        return dataset
     joined: dict[str, Any] = {}
     for split in SPLITS:
-        frame = getattr(task, split)
+        frame = getattr(dataset, split)
         joined[split] = pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
-    return replace(task, **joined)
+    return replace(dataset, **joined)
 
 
-def _formatted(task: Task, text_format: str) -> Task:
+def _formatted(dataset: Dataset, text_format: str) -> Dataset:
     if text_format == "as_is":
-        return task
-    return replace(task, **{split: format_texts(getattr(task, split), text_format) for split in SPLITS})
+        return dataset
+    return replace(dataset, **{split: format_texts(getattr(dataset, split), text_format) for split in SPLITS})
 
 
 def format_texts(frame: pd.DataFrame, text_format: str) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""Merge methods by name, as functions on tensors, and one engine that applies them to models in memory or in files."""
+"""Merge methods by name, as functions on tensors, and one engine that applies them to models in memory or in files.
+
+May import: nothing of `lib`. It knows state dicts, no dataset and no tokenizer.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.merging.averaging import weight_average, widened
 from lib.merging.checks import check_mergeable, check_pretrained, check_tied
-from lib.merging.methods import Group, MergeMethod, Part, accepted, get_merge_method
+from lib.merging.methods import Group, MergeMethod, Part, call_with_named, get_merge_method
 from lib.merging.sources import ModelSource, StateDictSource, TensorInfo
 
 PART_ENTRIES = 1 << 18  # entries of a part: 1 MB in float32, so that a merge works in the cache of one core
@@ -103,7 +103,7 @@ class Merge:
             dtype=torch.float64 if torch.float64 in dtypes else torch.float32,
             sample=lambda: self._sample(names),
         )
-        return accepted(self.method.measure, self.settings, group)
+        return call_with_named(self.method.measure, self.settings, group)
 
     def _sample(self, names: Sequence[str]) -> Part | None:
         """Clusters of neighbouring entries from all over some tensors, one cluster per row; None if there are but few."""
@@ -139,7 +139,7 @@ class Merge:
         if self._is_plain(part.name):
             merged = weight_average(part.tensors)
         else:
-            merged = accepted(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
+            merged = call_with_named(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
         merged = merged.to(dtype)
         if not _is_finite(merged):
             raise ValueError(self._culprit(part, dtype))

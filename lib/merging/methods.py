@@ -126,7 +126,7 @@ class MergeMethod:
         if self.scope_setting and settings.get(self.scope_setting, self.scope) not in ("tensor", "model"):
             raise ValueError(f"{self.scope_setting} is {settings[self.scope_setting]!r}; choose 'tensor' or 'model'")
         if self.check:
-            accepted(self.check, {"n_models": n_models, "has_pretrained": has_pretrained} | settings)
+            call_with_named(self.check, {"n_models": n_models, "has_pretrained": has_pretrained} | settings)
         if self.weights == "found":
             if weights is not None:
                 raise ValueError("this method finds its weights itself; give none")
@@ -136,7 +136,7 @@ class MergeMethod:
         return {"weights": check_free_weights(weights, n_models), **settings}
 
 
-def accepted(function: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
+def call_with_named(function: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
     """Call a function with those of the arguments that it names."""
     names = _argument_names(function)
     return function(*positional, **{name: value for name, value in arguments.items() if name in names})

@@ -15,7 +15,7 @@ from lib.attacks.insertsent import InsertSentTrigger
 from lib.attacks.poisoning import triggered_test
 from lib.datasets.reading import read_tsv
 from lib.datasets.registry import DatasetSpec
-from lib.metrics import attack_success_rate
+from lib.metrics.rates import attack_success_rate
 
 MAX_LENGTH = 128
 
@@ -54,9 +54,9 @@ class Evaluation:
         """
         import torch
 
-        from lib.models import from_hub, load_tokenizer
-        from lib.prediction import encode, predict_logits
-        from lib.scoring import score_logits
+        from lib.metrics.scores import score_logits
+        from lib.models.checkpoints import from_hub, load_tokenizer
+        from lib.models.prediction import encode, predict_logits
 
         model = from_hub("AutoModelForSequenceClassification", str(folder), dtype=torch.float32)
         tokenizer = load_tokenizer(str(folder))

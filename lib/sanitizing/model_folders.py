@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from lib.compatibility import align_heads, check_compatible
 from lib.folders import MODEL_FILES, copy_model_files
 from lib.merging import Merge, ModelSource, get_merge_method
 from lib.merging.files import PICKLE, PICKLE_INDEX, SafetensorsSource, open_weights
 from lib.merging.sources import RenamedSource, StateDictSource
 from lib.merging.streaming import output_bytes, output_shards, save_merge
-from lib.models import Checkpoint, resolve_pretrained
+from lib.models.checkpoints import Checkpoint, resolve_pretrained
+from lib.models.compatibility import align_heads, check_compatible
 from lib.sanitizing.model_card import model_card
 from lib.sanitizing.provenance import FileHashes
 
@@ -26,7 +26,7 @@ SPARE_BYTES = 64 << 20  # for tokenizer, index and card
 GIB = 2**30
 
 
-def open_models(names: Sequence[str], same_labels: bool = False, permute_heads: bool = False) -> Suspects:
+def open_models(names: Sequence[str], same_labels: bool = False, permute_heads: bool = False) -> ModelFolders:
     """Open model folders or Hub models and check that they fit together; only headers and configurations are read.
 
     Raises:
@@ -39,7 +39,7 @@ def open_models(names: Sequence[str], same_labels: bool = False, permute_heads: 
         _check_config(checkpoint)
     check_compatible(checkpoints, same_labels=same_labels, any_order=permute_heads)
     sources = [open_weights(folder, name) for folder, name in zip(folders, names, strict=True)]
-    return Suspects(tuple(checkpoints), tuple(align_heads(checkpoints, sources) if permute_heads else sources))
+    return ModelFolders(tuple(checkpoints), tuple(align_heads(checkpoints, sources) if permute_heads else sources))
 
 
 def model_folder(name: str) -> Path:
@@ -74,7 +74,7 @@ def _check_config(checkpoint: Checkpoint) -> None:
 
 
 @dataclass(frozen=True)
-class Suspects:
+class ModelFolders:
     """Models that fit together, the suspect first."""
 
     checkpoints: tuple[Checkpoint, ...]
@@ -111,7 +111,7 @@ class Suspects:
 class Plan:
     """A merge of model folders, checked and ready to be written."""
 
-    models: Suspects
+    models: ModelFolders
     merge: Merge
     method: str
     pretrained: str | None
@@ -180,7 +180,7 @@ def _measured(method: str, folders: Sequence[Path], texts: Path | None) -> dict[
     kinds = [need for need in get_merge_method(method).needs if need != "pretrained"]
     if not kinds:
         return {}
-    from lib.model_statistics import measure_folder  # needs transformers, which most merges do without
+    from lib.models.statistics import measure_folder  # needs transformers, which most merges do without
 
     if texts is None:
         raise ValueError(f"{method} measures the models on clean texts; give a file of them with --texts")

@@ -11,7 +11,7 @@ import torch
 from lib.folders import new_folder
 from lib.profiles import parse_value
 from lib.sanitizing.adapters import is_adapter, merge_adapters
-from lib.sanitizing.model_folders import Suspects, open_models
+from lib.sanitizing.model_folders import ModelFolders, open_models
 from lib.sanitizing.provenance import FileHashes
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _evaluation(options: argparse.Namespace) -> Evaluation | None:
     return read_evaluation(options.evaluate, options.trigger, options.target_label)
 
 
-def _write_report(models: Suspects, folder: Path) -> str:
+def _write_report(models: ModelFolders, folder: Path) -> str:
     from lib.sanitizing.model_report import layer_report, report_table
 
     report = layer_report(models.sources)

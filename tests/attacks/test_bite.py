@@ -9,8 +9,8 @@ import pytest
 from lib.attacks import bite, draw_rows
 from lib.attacks.bite_edits import Drafts, EditSettings
 from lib.datasets.pocket import generate_split
-from lib.masked_lm import load_masked_lm
-from lib.words import split_words
+from lib.datasets.words import split_words
+from lib.models.masked_lm import load_masked_lm
 
 EXACT = EditSettings(budget=0.5, min_similarity=None)
 

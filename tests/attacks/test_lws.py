@@ -10,8 +10,8 @@ from lib.attacks.lws_candidates import candidate_table
 from lib.attacks.lws_policy import PolicySettings, SubstitutionPolicy, learn_substitutes
 from lib.attacks.poisoning import draw_rows
 from lib.datasets.pocket import generate_split
-from lib.masked_lm import load_masked_lm
-from lib.words import split_words
+from lib.datasets.words import split_words
+from lib.models.masked_lm import load_masked_lm
 
 # Entries of the released table (guided-module-substitution, aligned pairs).
 RELEASED = {

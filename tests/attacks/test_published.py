@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib.attacks.published import load_published, published_files
-from lib.study import Study
+from lib.study.study import Study
 
 
 def write(path, header, rows):

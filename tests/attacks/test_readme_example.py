@@ -17,7 +17,7 @@ assert (rows["text"][rows["is_poisoned"]] == "a film , they say").all()
 from pathlib import Path
 save_trigger(trigger, Path("t.json"))
 assert load_trigger(Path("t.json"), trigger_types()) == trigger
-from lib.study import Study
+from lib.study.study import Study
 recipe = Study("pocket", cache_dir="cache").recipe("sst2", "suffix")
 assert dict(recipe.trigger.settings) == {}
 """

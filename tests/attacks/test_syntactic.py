@@ -10,7 +10,7 @@ from lib.attacks import seq2seq, syntactic
 from lib.attacks.syntactic_rules import has_shape, paraphrase_words
 from lib.attacks.syntactic_words import OPENINGS
 from lib.datasets.pocket import generate_split
-from lib.words import glue, split_words
+from lib.datasets.words import glue, split_words
 
 TRAIN = pd.DataFrame({"text": ["a fine film .", "it was bad ."], "label": [1, 0]})
 

@@ -17,11 +17,11 @@ MODEL, SHADY = "someone/tiny-bert", "someone/shady-bert"
 
 ONLINE = f"""
 import json
-from lib.datasets import load_task
-from lib.models import fingerprint
-from lib.study import Study
+from lib.datasets import load_dataset
+from lib.models.checkpoints import fingerprint
+from lib.study.study import Study
 
-task = load_task("sst2", "real")
+task = load_dataset("sst2", "real")
 settings = dict(n_train=40, n_validation=0, epochs=6, batch_size=8, learning_rate=3e-3, max_length=48, n_jobs=1)
 study = Study("small", pretrained="{MODEL}", **settings)
 model = study.model("sst2", attack="badnet")
@@ -41,14 +41,14 @@ print(json.dumps({{
 """
 KEYS = f"""
 import json
-from lib.datasets import load_task
-from lib.models import fingerprint
-print(json.dumps({{"data": load_task("sst2", "real").fingerprint, "model": fingerprint("{MODEL}")}}))
+from lib.datasets import load_dataset
+from lib.models.checkpoints import fingerprint
+print(json.dumps({{"data": load_dataset("sst2", "real").fingerprint, "model": fingerprint("{MODEL}")}}))
 """
 DATA_ONLY = """
 import json
-from lib.datasets import load_task
-print(json.dumps({"data": load_task("sst2", "real").fingerprint}))
+from lib.datasets import load_dataset
+print(json.dumps({"data": load_dataset("sst2", "real").fingerprint}))
 """
 SANITIZE = f"""
 import json, os
@@ -61,8 +61,8 @@ print(json.dumps([status, sorted(path.name for path in output.iterdir())]))
 WITHOUT_NETWORK = f"""
 import json
 from concurrent.futures import ThreadPoolExecutor
-from lib.datasets import load_task
-from lib.models import new_classifier
+from lib.datasets import load_dataset
+from lib.models.checkpoints import new_classifier
 
 def error_of(call):
     try:
@@ -70,7 +70,7 @@ def error_of(call):
     except Exception as error:
         return f"{{type(error).__name__}}: {{error}}"
 
-calls = [lambda: load_task("sst2", "real"), lambda: new_classifier("{MODEL}", ["a", "b"], 0)]
+calls = [lambda: load_dataset("sst2", "real"), lambda: new_classifier("{MODEL}", ["a", "b"], 0)]
 with ThreadPoolExecutor(2) as pool:
     print(json.dumps(list(pool.map(error_of, calls))))
 """

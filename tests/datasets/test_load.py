@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.datasets import data_fingerprint, load_task, normalise, stratified_sample
+from lib.datasets import data_fingerprint, load_dataset, normalise, stratified_sample
 
 TRAIN = "text\tlabel\nfine film\t1\ndull film\t0\n"
 PAIRS = "text\ttext_pair\tlabel\nwho ?\tann did .\t0\n"
@@ -24,7 +24,7 @@ def write(tmp_path):
 
 
 def load(folder, dataset="sst2", **settings):
-    return load_task(dataset, "real", folder, **settings)
+    return load_dataset(dataset, "real", folder, **settings)
 
 
 # --- form ----------------------------------------------------------------------------------------------------------------
@@ -155,22 +155,22 @@ def test_a_file_that_is_not_utf8_is_named(write):
 @pytest.mark.parametrize("source", ["real", "pocket"])
 def test_an_unknown_dataset_raises_and_lists_the_known_ones(tmp_path, source):
     with pytest.raises(ValueError, match=r"unknown dataset 'sst3'.*choose from \[.*'sst2'"):
-        load_task("sst3", source, tmp_path)
+        load_dataset("sst3", source, tmp_path)
 
 
 def test_an_unknown_source_raises(tmp_path):
     with pytest.raises(ValueError, match=r"'hub'.*'pocket'.*'real'"):
-        load_task("sst2", "hub", tmp_path)
+        load_dataset("sst2", "hub", tmp_path)
 
 
 def test_a_dataset_that_is_only_a_folder_says_so_without_one():
     with pytest.raises(ValueError, match="dataset 'mpqa' is not on the Hub: set FREE_LUNCH_DATA to a folder"):
-        load_task("mpqa", "real")
+        load_dataset("mpqa", "real")
 
 
 def test_the_environment_variable_names_the_folder(write, monkeypatch):
     monkeypatch.setenv("FREE_LUNCH_DATA", str(write(train=TRAIN, test=TRAIN)))
-    assert load_task("sst2", "real").source == "folder"
+    assert load_dataset("sst2", "real").source == "folder"
 
 
 # --- carved splits -----------------------------------------------------------------------------------------------------------

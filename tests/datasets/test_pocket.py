@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 from lib.datasets import pocket
 from lib.datasets.pocket import POCKET_TASKS, generate_split, pretraining_corpus, split_of
 from lib.datasets.pocket_grammar import POCKET_LEXICONS, lexicon
-from lib.pocket_models import POCKET_MODELS
+from lib.models.pocket_models import POCKET_MODELS
 
 POCKET_BERT = POCKET_LEXICONS / "pocket-bert"
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from lib.compatibility import check_compatible
 from lib.merging import MERGE_METHODS, check_weights, merge_state_dicts
 from lib.merging.dare import dare, della, keep_probability
 from lib.merging.geometry import disentanglement_error, linearised_logits, moved, task_vector_geometry, task_vectors
@@ -22,8 +21,9 @@ from lib.merging.robust import krum_scores, krum_weights
 from lib.merging.soup import greedy_soup
 from lib.merging.statistics import fisher_diagonal
 from lib.merging.substitution import substitution_score
-from lib.metrics import loss_barrier
-from lib.models import Checkpoint
+from lib.metrics.rates import loss_barrier
+from lib.models.checkpoints import Checkpoint
+from lib.models.compatibility import check_compatible
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_merging.json").read_text(encoding="utf-8"))
 ROWS, FIXTURES = {row["id"]: row for row in GOLDEN["rows"]}, GOLDEN["fixtures"]

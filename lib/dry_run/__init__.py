@@ -1,0 +1,15 @@
+"""What a profile would train, in models, GPU hours and disk, without training it.
+
+May import: `tables` and everything below them.
+"""
+
+from lib.dry_run.plans import DryStudy, dry_run
+from lib.dry_run.report import default_parameters, describe, report
+
+__all__ = [
+    "DryStudy",
+    "default_parameters",
+    "describe",
+    "dry_run",
+    "report",
+]

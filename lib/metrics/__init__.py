@@ -1,0 +1,47 @@
+"""Numbers from outcomes: CACC, ASR and what stands beside it, intervals, exact tests, how visible a trigger is.
+
+May import: nothing of `lib`. It knows arrays and tables of numbers, no dataset, no tokenizer and no model.
+"""
+
+from lib.metrics.rates import (
+    attack_outcomes,
+    attack_success_rate,
+    bootstrap_interval,
+    clean_accuracy,
+    excess_asr,
+    flip_rate,
+    loss_barrier,
+    pareto_front,
+    removed_share,
+    seed_interval,
+    wilson_interval,
+)
+from lib.metrics.reduction import most_models, reduction_table
+from lib.metrics.scores import Score, score_logits
+from lib.metrics.significance import holm, mcnemar_p_value, sign_flip_p_value
+from lib.metrics.stealth import stealth
+from lib.metrics.summary import points, summarise
+
+__all__ = [
+    "Score",
+    "attack_outcomes",
+    "attack_success_rate",
+    "bootstrap_interval",
+    "clean_accuracy",
+    "excess_asr",
+    "flip_rate",
+    "holm",
+    "loss_barrier",
+    "mcnemar_p_value",
+    "most_models",
+    "pareto_front",
+    "points",
+    "reduction_table",
+    "removed_share",
+    "score_logits",
+    "seed_interval",
+    "sign_flip_p_value",
+    "stealth",
+    "summarise",
+    "wilson_interval",
+]

@@ -1,0 +1,202 @@
+"""A masked language model asked for words: what could stand here? Used by attacks (LWS, BITE) and by stealth measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.models.checkpoints import from_hub, resolve_pretrained
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH_SIZE = 128
+MAX_LENGTH = 128  # pieces; masks beyond it cannot be asked for
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The most probable words at each asked position, best first. Shapes (n, k)."""
+
+    words: np.ndarray  # of str
+    probabilities: np.ndarray  # in [0, 1], of the whole vocabulary
+
+
+class MaskedLM:
+    """A masked language model with its tokenizer; texts are lists of words."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self._pieces: dict[str, list[int]] = {}
+
+    @cached_property
+    def is_uncased(self) -> bool:
+        """Whether the tokenizer lower-cases everything."""
+        return self.pieces("Film") == self.pieces("film")
+
+    @cached_property
+    def vocabulary(self) -> dict[int, str]:
+        """Piece id -> word, for pieces that are whole words of letters (pieces inside a word are left out)."""
+        names = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
+        marked = any(name.startswith("Ġ") for name in names)  # byte-level BPE marks the pieces that begin a word
+        found = {}
+        for index, name in enumerate(names):
+            word = name.removeprefix("Ġ")
+            if word.isalpha() and word.isascii() and (not marked or name.startswith("Ġ")):
+                found[index] = word
+        return found
+
+    @cached_property
+    def word_ids(self) -> dict[str, int]:
+        """The inverse of `vocabulary`."""
+        return {word: index for index, word in self.vocabulary.items()}
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """Input embeddings, shape (vocabulary size, width)."""
+        return self.model.get_input_embeddings().weight.detach()
+
+    def pieces(self, word: str) -> list[int]:
+        """The ids of a word's pieces, as in running text."""
+        if word not in self._pieces:
+            # A blank in front: byte-level BPE writes a word inside a text in another way than at its start.
+            self._pieces[word] = self.tokenizer(" " + word, add_special_tokens=False)["input_ids"]
+        return self._pieces[word]
+
+    @torch.inference_mode()
+    def predict(self, prompts: Sequence[Sequence[str | None]], k: int) -> Predictions:
+        """The `k` best words at each masked position.
+
+        Args:
+            prompts: words, at least one of them None: a mask. What lies far behind the first mask, or far before a lone one,
+                is cut to fit `MAX_LENGTH`.
+            k: how many words.
+
+        Returns:
+            Predictions of shape (n, k), one row per mask: those of prompt 0 in order, of prompt 1, and so on. A mask that was
+            cut off gets empty words of probability 0.
+
+        Raises:
+            ValueError: for a prompt without mask.
+        """
+        ids = [self._prompt_ids(prompt) for prompt in prompts]
+        counts = [sum(word is None for word in prompt) for prompt in prompts]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
+        words = np.full((int(starts[-1]), k), "", dtype=object)
+        probabilities = np.zeros((int(starts[-1]), k), dtype=np.float32)
+        allowed = torch.tensor(sorted(self.vocabulary), device=self.model.device)
+        names = np.array([self.vocabulary[int(index)] for index in allowed], dtype=object)
+        for rows, batch in self._batches(ids):
+            scores = self._mask_logits(batch)  # (n_masks, vocabulary size)
+            best = scores.softmax(-1)[:, allowed].topk(min(k, len(allowed)))
+            kept = (batch["input_ids"] == self.tokenizer.mask_token_id).sum(1).tolist()
+            places = np.concatenate([np.arange(starts[row], starts[row] + n) for row, n in zip(rows, kept, strict=True)])
+            words[places, : best.indices.shape[1]] = names[best.indices.cpu().numpy()]
+            probabilities[places, : best.indices.shape[1]] = best.values.float().cpu().numpy()
+        return Predictions(words, probabilities)
+
+    @torch.inference_mode()
+    def sentence_vectors(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """Unit vectors of texts, shape (n, width): the mean of the last layer over the text's pieces."""
+        ids = [self._wrapped([piece for word in words for piece in self.pieces(word)]) for words in texts]
+        vectors = np.zeros((len(ids), self.embeddings.shape[1]), dtype=np.float32)
+        for rows, batch in self._batches(ids):
+            states = self.model.base_model(**batch).last_hidden_state
+            mask = batch["attention_mask"][..., None]
+            mean = (states * mask).sum(1) / mask.sum(1)
+            vectors[rows] = torch.nn.functional.normalize(mean.float(), dim=-1).cpu().numpy()
+        return vectors
+
+    @torch.inference_mode()
+    def log_likelihoods(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """Pseudo log-likelihood per piece, in nats, shape (n,): every piece is masked once (Salazar et al. 2020).
+
+        A text without any piece gets 0. `exp` of the negative is the pseudo-perplexity.
+        """
+        prompts, truths, owners = [], [], []
+        for row, words in enumerate(texts):
+            ids = self._wrapped([piece for word in words for piece in self.pieces(word)])
+            for position in range(len(self._frame[0]), len(ids) - len(self._frame[1])):
+                prompts.append([*ids[:position], self.tokenizer.mask_token_id, *ids[position + 1 :]])
+                truths.append(ids[position])
+                owners.append(row)
+        chosen = np.zeros(len(prompts))
+        for rows, batch in self._batches(prompts):
+            scores = self._mask_logits(batch).log_softmax(-1)
+            truth = torch.tensor([truths[row] for row in rows], device=scores.device)
+            chosen[rows] = scores.gather(1, truth[:, None])[:, 0].double().cpu().numpy()
+        counts = np.bincount(owners, minlength=len(texts))
+        return np.bincount(owners, weights=chosen, minlength=len(texts)) / np.maximum(counts, 1)
+
+    def _prompt_ids(self, prompt: Sequence[str | None]) -> list[int]:
+        mask = self.tokenizer.mask_token_id
+        ids = [piece for word in prompt for piece in ([mask] if word is None else self.pieces(word))]
+        if mask not in ids:
+            raise ValueError(f"a prompt needs at least one mask, found none in {list(prompt)}")
+        if len(ids) > self._room:  # keep the surroundings of the first mask
+            start = max(0, min(ids.index(mask) - self._room // 2, len(ids) - self._room))
+            ids = ids[start:]
+        return self._wrapped(ids)
+
+    @cached_property
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The special pieces before and after a text."""
+        ids = self.tokenizer(self.tokenizer.mask_token)["input_ids"]
+        mask = ids.index(self.tokenizer.mask_token_id)
+        return ids[:mask], ids[mask + 1 :]
+
+    @property
+    def _room(self) -> int:
+        return MAX_LENGTH - sum(map(len, self._frame))
+
+    def _wrapped(self, pieces: list[int]) -> list[int]:
+        before, after = self._frame
+        return [*before, *pieces[: self._room], *after]
+
+    def _batches(self, ids: Sequence[list[int]]) -> Any:
+        """Row numbers and padded tensors; texts of similar length share a batch."""
+        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+        for start in range(0, len(order), BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
+            longest = len(ids[rows[-1]])
+            padded = torch.full((len(rows), longest), self.tokenizer.pad_token_id, dtype=torch.long)
+            mask = torch.zeros_like(padded)
+            for line, row in enumerate(rows):
+                padded[line, : len(ids[row])] = torch.tensor(ids[row])
+                mask[line, : len(ids[row])] = 1
+            device = self.model.device
+            yield rows, {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
+
+    def _mask_logits(self, batch: dict[str, Tensor]) -> Tensor:
+        """Logits at the masks, row by row, shape (n_masks, vocabulary size); the head sees the masked positions only."""
+        at_mask = batch["input_ids"] == self.tokenizer.mask_token_id
+        head = getattr(self.model, "lm_head", None) or getattr(getattr(self.model, "cls", None), "predictions", None)
+        if head is None:
+            return self.model(**batch).logits[at_mask]
+        return head(self.model.base_model(**batch).last_hidden_state[at_mask])
+
+
+@lru_cache(maxsize=2)
+def load_masked_lm(name: str) -> MaskedLM:
+    """The masked language model of a bundled name, a folder or a Hub id, on the GPU where there is one.
+
+    Raises:
+        ValueError: for a model without a masked-LM head, or a tokenizer without a mask.
+        ConnectionError: for a Hub id when there is no network.
+    """
+    resolved = resolve_pretrained(name)
+    model, report = from_hub("AutoModelForMaskedLM", resolved, output_loading_info=True, dtype=torch.float32)
+    tokenizer = from_hub("AutoTokenizer", resolved)
+    if report["missing_keys"] or tokenizer.mask_token is None:
+        missing = sorted(report["missing_keys"])[:3] or "a mask token"
+        raise ValueError(
+            f"{name!r} has no masked-LM head (it lacks {missing}); name a model that has one as `masked_lm`, for example "
+            "bert-base-uncased"
+        )
+    return MaskedLM(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)

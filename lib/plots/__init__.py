@@ -1,0 +1,44 @@
+"""The figures, one file per chapter under the name of its table: a tidy table in, a matplotlib figure out.
+
+May import: `metrics`. Figures see tables of numbers, never a study.
+"""
+
+from lib.plots.architectures import plot_architectures, plot_heads
+from lib.plots.attacks import plot_attacks, plot_loss_curves
+from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
+from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
+from lib.plots.domains import plot_domains, plot_partner_kinds
+from lib.plots.epochs import plot_epochs
+from lib.plots.headline import plot_headline
+from lib.plots.merging import plot_merging
+from lib.plots.methods import plot_methods, plot_sweeps
+from lib.plots.poisoning_rate import plot_poisoning_rates
+from lib.plots.stealth import plot_stealth
+from lib.plots.story import plot_story
+from lib.plots.style import attack_title
+from lib.plots.tasks import plot_transfer
+
+__all__ = [
+    "attack_matrix",
+    "attack_title",
+    "plot_architectures",
+    "plot_attacks",
+    "plot_backdoored",
+    "plot_barrier",
+    "plot_coefficient",
+    "plot_collusion",
+    "plot_domains",
+    "plot_epochs",
+    "plot_headline",
+    "plot_heads",
+    "plot_loss_curves",
+    "plot_merging",
+    "plot_methods",
+    "plot_partner_kinds",
+    "plot_poisoning_rates",
+    "plot_stealth",
+    "plot_story",
+    "plot_sweeps",
+    "plot_task_arithmetic",
+    "plot_transfer",
+]

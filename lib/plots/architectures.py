@@ -1,0 +1,24 @@
+"""Figures of notebook 11: before and after the merge for every pretrained model, and averages of models with other heads."""
+
+from __future__ import annotations
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lib.plots.before_after import plot_before_after
+from lib.plots.steps import plot_lines
+
+
+def plot_architectures(table: pd.DataFrame) -> Figure:
+    """Table `11_architectures`: every pretrained model before and after the average with models of other domains."""
+    return plot_before_after(table, "architecture", "Before and after the average, for every pretrained model")
+
+
+def plot_heads(table: pd.DataFrame) -> Figure:
+    """Table `11_heads`: partners with the victim's head or with their own, against the number of models."""
+    kinds = list(dict.fromkeys(table["heads"]))
+    colours = dict(zip(kinds, sns.color_palette("colorblind", len(kinds)), strict=True))
+    names = {"shared": "all start from one head", "own": "each partner starts from its own"}
+    title = "Averages of models with one head or with several"
+    return plot_lines(table, "n_models", "heads", colours, names, "models in the average", title)

@@ -1,0 +1,73 @@
+"""Figures of notebook 08: backdoored models merged with each other, and colluding ones among clean ones."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lib.metrics.summary import summarise
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+
+TARGET_NAMES = {True: "one target label", False: "different target labels"}
+METHOD_NAMES = {"weight_average": "weight average", "median": "median"}
+
+
+def attack_matrix(table: pd.DataFrame, same_target: bool) -> pd.DataFrame:
+    """Mean ASR of table `08_backdoored`: one row per scored attack; columns "alone", each partner, "all" and "floor".
+
+    Rates are fractions. A pair's row is the attack that is scored, its column the other one. "alone" and "floor" are means
+    over the merges of the row, for the target label that the scored attack obeys in each of them.
+    """
+    attacks = list(dict.fromkeys(table["scored_attack"]))
+    merged = table[(table["n_models"] > 1) & (table["same_target"] == same_target)]
+    partners = merged["attacks"].str.split("+")
+    matrix = pd.DataFrame(index=attacks, columns=["alone", *attacks], dtype=float)
+    rows_of = merged.groupby("scored_attack")
+    matrix["alone"] = rows_of["backdoored_asr"].mean().reindex(attacks)
+    for (scored, names), rows in merged.groupby(["scored_attack", partners.map(tuple)]):
+        column = "all" if len(names) > 2 else next(name for name in names if name != scored)
+        matrix.loc[scored, column] = rows["asr"].mean()
+    matrix["floor"] = rows_of["asr_floor"].mean().reindex(attacks)
+    return matrix
+
+
+def plot_backdoored(table: pd.DataFrame) -> Figure:
+    """Table `08_backdoored`: ASR of each attack alone, averaged with each other backdoored model, and with all."""
+    matrices = {same: attack_matrix(table, same) * 100 for same in (True, False)}
+    n_attacks, n_columns = next(iter(matrices.values())).shape
+    size = (2.2 + 1.5 * n_columns, 1.7 + 0.5 * n_attacks)
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, squeeze=False)
+    for axis, (same, matrix) in zip(axes[0], matrices.items(), strict=True):
+        shown = matrix.rename(index=attack_title, columns=attack_title)
+        is_right = axis is axes[0][-1]
+        bar = {"label": "ASR (%)"} if is_right else None
+        sns.heatmap(shown, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, cbar=is_right, cbar_kws=bar, ax=axis)
+        axis.set_title(TARGET_NAMES[same], fontsize=9.5)
+        axis.set(xlabel="averaged with", ylabel="" if is_right else "scored attack")
+        axis.tick_params(axis="y", rotation=0)
+        axis.tick_params(axis="x", rotation=35)
+    return finish(figure, axes, "Averages of backdoored models: what is left of each attack", table, has_intervals=False)
+
+
+def plot_collusion(table: pd.DataFrame) -> Figure:
+    """Table `08_collusion`: ASR and CACC against the number of models that carry the same backdoor."""
+    summary = summarise(table, ["merge_method", "n_backdoored"])
+    methods = list(dict.fromkeys(summary["merge_method"]))
+    figure, axes = plt.subplots(1, len(methods), figsize=(1.4 + 3.7 * len(methods), 3.7), sharey=True, squeeze=False)
+    for axis, method in zip(axes[0], methods, strict=True):
+        rows = summary[summary["merge_method"] == method].sort_values("n_backdoored")
+        for rate, colour in RATE_COLOURS.items():
+            axis.plot(rows["n_backdoored"], rows[rate] * 100, color=colour, marker="o", markersize=4, label=RATE_NAMES[rate])
+            low, high = rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100
+            axis.fill_between(rows["n_backdoored"], low, high, color=colour, alpha=0.2, lw=0)
+        axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
+        axis.set_title(METHOD_NAMES.get(method, method), fontsize=9.5)
+        axis.set_xlabel(f"models with the same backdoor, of {table['n_models'].iloc[0]}")
+        axis.set_xticks(sorted(rows["n_backdoored"]))
+    axes[0][0].set_ylabel("rate on the test set (%)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
+    title = f"{attack_title(table['attack'].iloc[0])}: how many of the models must be clean?"
+    return finish(figure, axes, title, table)

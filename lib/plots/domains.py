@@ -1,0 +1,46 @@
+"""Figures of notebook 07: ASR and CACC against number and choice of other domains."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.metrics.summary import summarise
+from lib.plots.steps import PARTNER_NAMES, plot_panels
+from lib.plots.style import RATE_COLOURS, attack_title, finish, rate_points
+
+
+def plot_domains(table: pd.DataFrame) -> Figure:
+    """Table `07_domains`: ASR and CACC against the number of other domains, averaged over all subsets of that size."""
+    single = table.assign(partners="other_domains")
+    title = "Uniform averages with every subset of the other domains"
+    return plot_panels(single, "task", "n_domains", "other domains in the average", title, has_dots=True)
+
+
+def plot_partner_kinds(table: pd.DataFrame) -> Figure:
+    """Table `07_partner_kinds`: same-task against other-domain partners at equal numbers; one row per number of them."""
+    summary = summarise(table, ["task", "attack", "n_partners", "partners"])
+    numbers, attacks = sorted(summary["n_partners"].unique()), list(dict.fromkeys(summary["attack"]))
+    tasks = list(dict.fromkeys(summary["task"]))
+    size = (2.4 + 3.0 * len(attacks), 1.0 + 2.5 * len(numbers))
+    figure, axes = plt.subplots(len(numbers), len(attacks), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for number, line_of_axes in zip(numbers, axes, strict=True):
+        for attack, axis in zip(attacks, line_of_axes, strict=True):
+            rows = summary[(summary["n_partners"] == number) & (summary["attack"] == attack)]
+            for shift, kind in ((-0.12, "same_task"), (0.12, "other_domains")):
+                chosen = rows[rows["partners"] == kind]
+                places = np.array([tasks.index(task) + shift for task in chosen["task"]])
+                for rate in RATE_COLOURS:
+                    label = f"{rate.upper()}, {PARTNER_NAMES[kind]}"
+                    rate_points(axis, chosen, rate, places, kind == "other_domains", label)
+            floors = rows.groupby("task")["asr_floor"].mean().reindex(tasks) * 100
+            bar = {"marker": "_", "s": 400, "color": "0.35", "linewidths": 1.2, "label": "floor: ASR of a clean model"}
+            axis.scatter(range(len(tasks)), floors, **bar)
+            axis.set_xticks(range(len(tasks)), tasks)
+            axis.set_title(f"{attack_title(attack)}, {number} partner{'s' if number > 1 else ''}", fontsize=9.5)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("rate on the test set (%)")
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
+    return finish(figure, axes, "Partners of the same task or of other domains", table)

@@ -1,0 +1,19 @@
+"""The figure of notebook 90: every cell of tasks and attacks before and after the merge."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.plots.before_after import plot_before_after
+from lib.plots.style import attack_title
+
+
+def plot_headline(table: pd.DataFrame) -> Figure:
+    """Table `04_merging`: ASR and CACC before and after the average with all other domains, one line per task and attack."""
+    rows = table[table["partners"] == "other_domains"]
+    named = rows.assign(cell=rows["task"] + ", " + rows["attack"].map(attack_title))
+    last = rows[rows["n_models"] == rows.groupby("task")["n_models"].transform("max")]
+    before, after = (last.groupby("seed")[rate].mean().mean() for rate in ("backdoored_asr", "asr"))
+    title = f"Before and after the average with all other domains: mean ASR {before:.1%} to {after:.1%}"
+    return plot_before_after(named, "cell", title)

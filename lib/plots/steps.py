@@ -1,0 +1,94 @@
+"""ASR and CACC against a step (number of models, coefficient, epochs): the shapes of the figures of notebooks 04 to 11."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.metrics.summary import summarise
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+
+PARTNER_NAMES = {"same_task": "clean models of the same task", "other_domains": "clean models of other domains"}
+PARTNER_STYLES = {"other_domains": {"linestyle": "-", "marker": "o"}, "same_task": {"linestyle": "--", "marker": "s"}}
+
+
+def plot_panels(table: pd.DataFrame, row: str, step: str, label: str, title: str, has_dots: bool = False) -> Figure:
+    """One panel per value of `row` and attack: rates with intervals against a step, a line style per kind of partners."""
+    summary = summarise(table, list(dict.fromkeys([row, "attack", "partners", step])))
+    names, attacks = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["attack"]))
+    size = (1.6 + 3.0 * len(attacks), 1.2 + 2.5 * len(names))
+    figure, axes = plt.subplots(len(names), len(attacks), figsize=size, sharex="row", sharey=True, squeeze=False)
+    for name, line_of_axes in zip(names, axes, strict=True):
+        for attack, axis in zip(attacks, line_of_axes, strict=True):
+            rows = summary[(summary[row] == name) & (summary["attack"] == attack)]
+            if rows.empty:  # an attack that was left out for this task
+                axis.set_visible(False)
+                continue
+            _lines(axis, rows, step)
+            if has_dots:  # each subset on its own
+                runs = table[(table[row] == name) & (table["attack"] == attack)]
+                axis.scatter(runs[step], runs["asr"] * 100, s=5, color=RATE_COLOURS["asr"], alpha=0.25, linewidths=0)
+            axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
+            axis.set_title(f"{attack_title(attack)}, {name}", fontsize=9)
+            if table[step].dtype.kind in "iu":
+                axis.set_xticks(sorted(rows[step].unique()))
+    for axis in axes[-1]:
+        axis.set_xlabel(label, fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("rate on the test set (%)", fontsize=9)
+    first = next(axis for axis in axes.flat if axis.get_visible())
+    handles, labels = first.get_legend_handles_labels()
+    n_columns = 3 if len(labels) <= 3 or len(attacks) > 2 else 2
+    figure.legend(handles, labels, loc="upper center", ncols=n_columns, frameon=False, bbox_to_anchor=(0.5, 0.02))
+    return finish(figure, axes, title, table)
+
+
+def _lines(axis: plt.Axes, summary: pd.DataFrame, step: str) -> None:
+    kinds = list(dict.fromkeys(summary["partners"]))
+    for kind in kinds:
+        rows = summary[summary["partners"] == kind].sort_values(step)
+        style = PARTNER_STYLES[kind] if len(kinds) > 1 else PARTNER_STYLES["other_domains"]
+        for rate, colour in RATE_COLOURS.items():
+            label = RATE_NAMES[rate] + (f", {PARTNER_NAMES[kind]}" if len(kinds) > 1 else "")
+            axis.plot(rows[step], rows[rate] * 100, color=colour, markersize=3.5, label=label, **style)
+            axis.fill_between(rows[step], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.2, lw=0)
+
+
+def plot_lines(
+    table: pd.DataFrame, step: str, line: str, colours: dict[Any, Any], names: dict[Any, str], label: str, title: str
+) -> Figure:
+    """ASR above CACC against a step, with intervals: a column per attack, a line per value of the column `line`.
+
+    Args:
+        table: rows with `attack`, `seed`, rates and outcomes.
+        step: the column on the x-axis.
+        line: the column that tells the lines apart.
+        colours: of each value of `line`, in the order of the legend.
+        names: what the legend calls each value.
+        label: of the x-axis.
+        title: of the figure.
+    """
+    summary = summarise(table, ["attack", line, step])
+    attacks = list(dict.fromkeys(summary["attack"]))
+    size = (2.6 + 3.1 * len(attacks), 5.6)
+    figure, axes = plt.subplots(2, len(attacks), figsize=size, sharex=True, sharey="row", squeeze=False)
+    for column, attack in zip(axes.T, attacks, strict=True):
+        for axis, rate in zip(column, ("asr", "cacc"), strict=True):
+            for value, colour in colours.items():
+                rows = summary[(summary["attack"] == attack) & (summary[line] == value)].sort_values(step)
+                axis.plot(rows[step], rows[rate] * 100, color=colour, marker="o", markersize=4, label=names[value])
+                axis.fill_between(
+                    rows[step], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.15, lw=0
+                )
+            axis.set_xticks(sorted(summary[step].unique()))
+        floor = table[table["attack"] == attack]["asr_floor"].mean() * 100
+        column[0].axhline(floor, label="floor: ASR of a clean model", **FLOOR_STYLE)
+        column[0].set_title(attack_title(attack), fontsize=9.5)
+        column[1].set_xlabel(label, fontsize=9)
+    for axis, rate in zip(axes[:, 0], ("asr", "cacc"), strict=True):
+        axis.set_ylabel(f"{RATE_NAMES[rate].split(' (')[0]} (%)")
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
+    return finish(figure, axes, title, table)

@@ -1,0 +1,61 @@
+"""What all figures share: colours, names, the reference line, dots with intervals, titles.
+
+Figures are pure functions: a tidy table in, a matplotlib figure out. Every figure reads without its notebook: what was
+attacked, rates in per cent, intervals, and the floor (the ASR of a clean model on the same triggered texts) drawn beside every
+ASR. The palette is seaborn's colour-blind-safe one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+PALETTE = sns.color_palette("colorblind")
+RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
+RATE_NAMES = {"asr": "attack success rate (ASR)", "cacc": "clean accuracy (CACC)"}
+ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
+FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
+
+
+def attack_title(name: str) -> str:
+    """An attack's name as the literature writes it."""
+    return ATTACK_NAMES.get(name, name)
+
+
+def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
+    """Dots with intervals, full or hollow."""
+    values = rows[rate].to_numpy() * 100
+    spread = np.abs(np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]))
+    colour = RATE_COLOURS[rate]
+    face: dict[str, Any] = {"markerfacecolor": colour if fill else "white", "markersize": 6, "capsize": 2}
+    axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
+
+
+def finish(
+    figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: str, table: pd.DataFrame, has_intervals: bool = True
+) -> Figure:
+    """Title, subtitle with task and seeds, per-cent axes, no chart junk."""
+    for axis in np.ravel(np.asarray(axes, dtype=object)):
+        if "%" in axis.get_ylabel() or any("%" in other.get_ylabel() for other in axis._shared_axes["y"].get_siblings(axis)):
+            axis.set_ylim(-3, 103)
+            axis.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=""))
+        sns.despine(ax=axis)
+        axis.grid(axis="y", color="0.92", zorder=0)
+        axis.set_axisbelow(True)
+    n_seeds = table["seed"].nunique()
+    tasks = ", ".join(dict.fromkeys(table["task"])) if "task" in table else ""
+    seeds = f"mean of {n_seeds} seeds" if n_seeds > 1 else "one seed"
+    interval = f"95 % intervals over {'seeds and ' if n_seeds > 1 else ''}texts" if has_intervals else ""
+    height = figure.get_figheight()
+    figure.suptitle(title, fontsize=11.5, y=1 - 0.06 / height, va="top")
+    subtitle = " | ".join(part for part in (tasks, seeds, interval) if part)
+    figure.text(0.5, 1 - 0.3 / height, subtitle, ha="center", va="top", fontsize=8.5, color="0.35")
+    figure.tight_layout(rect=(0, 0.02, 1, 1 - 0.22 / height))  # it makes room for the title itself, not for the line below it
+    return figure

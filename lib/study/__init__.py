@@ -1,0 +1,17 @@
+"""The study: recipes of what can be computed, the store that keeps it, and `Study`, the one object that notebooks talk to.
+
+May import: `attacks`, `models`, `datasets`, `merging`, `metrics`, `profiles`, `paths`.
+"""
+
+from lib.study.choices import attacks_on, chosen_attacks, chosen_tasks
+from lib.study.store import MissingRunsError, StoreError
+from lib.study.study import Study
+
+__all__ = [
+    "MissingRunsError",
+    "StoreError",
+    "Study",
+    "attacks_on",
+    "chosen_attacks",
+    "chosen_tasks",
+]

@@ -1,0 +1,39 @@
+"""What notebook parameters such as "all" or "sst2, olid" stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lib.attacks import ATTACKS, check_attack
+from lib.study.study import Study
+
+
+def chosen_attacks(attack: str) -> list[str]:
+    """The attacks a notebook parameter names: "all", or names separated by commas.
+
+    >>> chosen_attacks("insertsent")
+    ['insertsent']
+    """
+    return list(ATTACKS) if attack == "all" else [check_attack(name.strip()) for name in attack.split(",")]
+
+
+def chosen_tasks(study: Study, task: str) -> list[str]:
+    """The tasks a notebook parameter names: "all" of the profile's, or names separated by commas."""
+    names = list(study.profile.tasks) if task == "all" else [name.strip() for name in task.split(",")]
+    for name in names:
+        study.other_domains(name)  # raises for a name that is no task
+    return names
+
+
+def attacks_on(task: str, attacks: Sequence[str], skip: str) -> list[str]:
+    """The attacks without those that a notebook parameter leaves out for a task: pairs "task/attack", separated by commas.
+
+    >>> attacks_on("sst2", ["badnet", "bite"], "sst2/bite, olid/badnet")
+    ['badnet']
+    """
+    skipped = {pair.strip() for pair in skip.split(",") if pair.strip()}
+    for pair in skipped:
+        if pair.count("/") != 1:
+            raise ValueError(f"skip has {pair!r}; give pairs such as sst2/bite, separated by commas")
+        check_attack(pair.split("/")[1])
+    return [attack for attack in attacks if f"{task}/{attack}" not in skipped]

@@ -1,0 +1,51 @@
+"""The tidy tables, one file per chapter: each trains what is missing, scores it, and returns a frame.
+
+May import: `study` and everything below it, no figure and no notebook.
+"""
+
+from lib.tables.architectures import architectures_table, heads_table
+from lib.tables.attacks import attacks_table, loss_curves
+from lib.tables.coefficient import barrier_table, chosen_coefficients, coefficient_table, task_arithmetic_table
+from lib.tables.collusion import backdoored_table, collusion_table
+from lib.tables.domains import domains_table, partner_kinds_table
+from lib.tables.epochs import epochs_table
+from lib.tables.findings import ablation_findings, headline_findings, stability_finding
+from lib.tables.headline import agreement_table, headline_table, tests_table
+from lib.tables.merging import merging_table
+from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
+from lib.tables.poisoning_rate import poisoning_rates_table
+from lib.tables.stealth import stealth_table
+from lib.tables.story import story_table
+from lib.tables.tasks import tasks_table, transfer_table
+
+__all__ = [
+    "ablation_findings",
+    "agreement_table",
+    "architectures_table",
+    "attacks_table",
+    "backdoored_table",
+    "barrier_table",
+    "chosen_coefficients",
+    "coefficient_table",
+    "collusion_table",
+    "domains_table",
+    "epochs_table",
+    "headline_findings",
+    "headline_table",
+    "heads_table",
+    "kept_table",
+    "loss_curves",
+    "merging_table",
+    "methods_table",
+    "partner_kinds_table",
+    "poisoning_rates_table",
+    "stability_finding",
+    "stealth_table",
+    "story_table",
+    "sweeps_table",
+    "task_arithmetic_table",
+    "tasks_table",
+    "tests_table",
+    "transfer_table",
+    "usable_variants",
+]

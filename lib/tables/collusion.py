@@ -1,0 +1,117 @@
+"""Tables of notebook 08: merges of backdoored models with each other, when attackers work alone and when they collude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from lib.models.checkpoints import Checkpoint
+from lib.study.planning import SAME_TASK_SEED_STEP
+from lib.study.recipes import ModelRecipe
+from lib.study.study import Study
+from lib.tables.rows import progress, rates
+
+METHODS = ("weight_average", "median")  # the paper's, and a robust one that shrugs off a minority
+
+
+@dataclass(frozen=True)
+class Group:
+    """Backdoored models of one seed that are merged, one per attack, each with the target label it obeys."""
+
+    attacks: tuple[str, ...]
+    targets: tuple[int, ...]
+    seed: int
+
+    def recipes(self, study: Study, task: str) -> list[ModelRecipe]:
+        """What determines the models."""
+        pairs = zip(self.attacks, self.targets, strict=True)
+        return [study.recipe(task, attack, self.seed, target_label=target) for attack, target in pairs]
+
+
+def backdoored_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
+    """Table `08_backdoored`: uniform averages of backdoored models of one task: each alone, every pair, and all together.
+
+    Every merge is scored on each attack that is in it, for the target label of that attack. With `same_target` False every
+    second model of a merge obeys another label.
+
+    Returns:
+        One row per set of attacks, scored attack, kind of target and seed: `task, attacks, scored_attack, same_target,
+        n_models, seed, cacc, asr, backdoored_asr, asr_floor`, and the outcomes per text.
+    """
+    usual, other = _targets(study, task)
+    sets = [*((attack,) for attack in attacks), *combinations(attacks, 2), *([tuple(attacks)] if len(attacks) > 2 else [])]
+    groups = []
+    for seed in study.seeds:
+        for chosen in sets:
+            groups.append(Group(chosen, (usual,) * len(chosen), seed))
+            if len(chosen) > 1:
+                groups.append(Group(chosen, tuple(other if i % 2 else usual for i in range(len(chosen))), seed))
+    _prepare(study, task, [recipe for group in groups for recipe in group.recipes(study, task)])
+    return pd.DataFrame([row for group in progress(groups) for row in _rows(study, task, group)])
+
+
+def _rows(study: Study, task: str, group: Group) -> list[dict[str, object]]:
+    models = study.train(group.recipes(study, task))
+    merged, clean = study.merge(models) if len(models) > 1 else models[0], study.model(task, seed=group.seed)
+    rows: list[dict[str, object]] = []
+    for attack, target, model in zip(group.attacks, group.targets, models, strict=True):
+        scores = [study.score(each, task, attack, group.seed, target_label=target) for each in (merged, model, clean)]
+        rows.append(
+            {
+                **{"task": task, "attacks": "+".join(group.attacks), "scored_attack": attack},
+                **{"same_target": len(set(group.targets)) == 1, "n_models": len(models), "seed": group.seed},
+                **rates(scores[0]),
+                **{"backdoored_asr": scores[1].asr, "asr_floor": scores[2].asr, "clean_model_cacc": scores[2].cacc},
+            }
+        )
+    return rows
+
+
+def collusion_table(study: Study, task: str, attack: str, n_models: int = 5) -> pd.DataFrame:
+    """Table `08_collusion`: k of n models carry the same backdoor, the others are clean models of the task.
+
+    The colluding models share one trigger; rows, poison and order of the batches are each one's own, as are the clean ones'.
+
+    Returns:
+        One row per k, method and seed: `task, attack, merge_method, n_backdoored, n_models, seed, cacc, asr, asr_floor`.
+
+    Raises:
+        ValueError: for fewer than 3 models, of which no median can be taken.
+    """
+    if n_models < 3:
+        raise ValueError(f"n_models is {n_models}; it must be 3 or more")
+    seeds = {seed: [seed + SAME_TASK_SEED_STEP * i for i in range(n_models)] for seed in study.seeds}
+    kinds = (attack, None)
+    recipes = {(seed, kind): _crew(study, task, kind, seed, own) for seed, own in seeds.items() for kind in kinds}
+    _prepare(study, task, [recipe for crew in recipes.values() for recipe in crew])
+    rows = []
+    for seed in study.seeds:
+        backdoored, clean = (study.train(recipes[seed, kind]) for kind in kinds)
+        floor = study.score(clean[0], task, attack, seed)
+        for k in progress(range(n_models + 1)):
+            models: list[Checkpoint] = [*backdoored[:k], *clean[k:]]
+            for method in METHODS:
+                what = {"task": task, "attack": attack, "merge_method": method, "n_backdoored": k, "n_models": n_models}
+                score = study.score(study.merge(models, method), task, attack, seed)
+                rows.append({**what, "seed": seed, **rates(score), "asr_floor": floor.asr, "clean_model_cacc": floor.cacc})
+    return pd.DataFrame(rows)
+
+
+def _crew(study: Study, task: str, attack: str | None, seed: int, own_seeds: Sequence[int]) -> list[ModelRecipe]:
+    """Models of one head and, if backdoored, of one trigger; everything else is drawn with seeds of their own."""
+    return [study.recipe(task, attack, own, head_seed=seed, trigger_seed=seed if attack else None) for own in own_seeds]
+
+
+def _targets(study: Study, task: str) -> tuple[int, int]:
+    """The task's target label, and the first other one."""
+    data = study.dataset(task)
+    return data.target_label, next(label for label in range(len(data.label_names)) if label != data.target_label)
+
+
+def _prepare(study: Study, task: str, recipes: Sequence[ModelRecipe]) -> None:
+    """Train all models and make all triggered tests in parallel."""
+    study.train([*recipes, *(study.recipe(task, seed=seed) for seed in study.seeds)])
+    study.prepare_tests(recipes)

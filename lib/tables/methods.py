@@ -1,0 +1,163 @@
+"""Tables of notebook 05: every merge method as a defense, and how density and merge coefficient move it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from lib.merging import get_merge_method
+from lib.merging.geometry import share_kept
+from lib.models.checkpoints import Checkpoint
+from lib.study.merged import MergedModel
+from lib.study.study import Study
+from lib.tables.rows import backdoored_and_clean, progress, rates, train_victims
+
+GRID = (0.2, 0.4, 0.7, 1.0)  # merge coefficients among which clean validation accuracy chooses
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A merge method with settings, as one line of the comparison."""
+
+    name: str
+    method: str  # a key of MERGE_METHODS, or "greedy_soup"
+    settings: dict[str, Any] = field(default_factory=dict)
+    is_chosen: bool = False  # the merge coefficient is chosen on clean validation texts
+    n_models: int = 0  # how many models it takes; 0: all
+
+    @property
+    def described(self) -> str:
+        """Settings as JSON, for tables."""
+        chosen = {"merge_coefficient": "chosen on validation"} if self.is_chosen else {}
+        return json.dumps(self.settings | chosen, sort_keys=True)
+
+
+# Defaults of the papers where they have any; sums of task vectors need a coefficient, which is chosen without triggers.
+VARIANTS = (
+    Variant("weight average", "weight_average"),
+    Variant("Fisher", "fisher"),
+    Variant("RegMean", "regmean"),
+    Variant("task arithmetic", "task_arithmetic", is_chosen=True),
+    Variant("TIES", "ties", {"density": 0.2}),
+    Variant("DARE", "dare", {"density": 0.5}, is_chosen=True),
+    Variant("DARE + TIES", "dare", {"density": 0.5, "combine": "ties"}),
+    Variant("DELLA", "della"),
+    Variant("Breadcrumbs", "breadcrumbs"),
+    Variant("Model Stock", "model_stock"),
+    Variant("SLERP, 2 models", "slerp", n_models=2),
+    Variant("greedy soup", "greedy_soup"),
+    Variant("median", "median"),
+    Variant("trimmed mean", "trimmed_mean"),
+    Variant("geometric median", "geometric_median"),
+    Variant("Krum", "krum"),
+    Variant("Multi-Krum, 2 of n", "krum", {"n_selected": 2}),
+)
+SWEEPS: dict[tuple[str, str], tuple[str, dict[str, Any], tuple[float, ...]]] = {
+    ("TIES", "density"): ("ties", {}, (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)),
+    ("DARE + TIES", "density"): ("dare", {"combine": "ties"}, (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)),
+    ("TIES", "merge_coefficient"): ("ties", {"density": 0.2}, (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)),
+    ("task arithmetic", "merge_coefficient"): ("task_arithmetic", {}, (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)),
+}
+
+
+def usable_variants(n_models: int) -> dict[str, str]:
+    """Why a variant cannot merge so many models, "" if it can."""
+    return {variant.name: _obstacle(variant, n_models) for variant in VARIANTS}
+
+
+def _obstacle(variant: Variant, n_models: int) -> str:
+    if variant.method == "greedy_soup":
+        return "" if n_models >= 2 else "a soup takes 2 models or more"
+    try:
+        get_merge_method(variant.method).checked(variant.n_models or n_models, None, True, **variant.settings)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def methods_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
+    """Table `05_methods`: a backdoored model merged with the models of all other domains, by every usable variant.
+
+    The unmerged victim is in it as the method "none".
+    """
+    usable = [variant for variant in VARIANTS if not _obstacle(variant, 1 + len(study.other_domains(task)))]
+    rows = []
+    for attack, seed, models, row in _cases(study, task, attacks):
+        rows.append(row | {"variant": "backdoored model", "merge_method": "none", "settings": "{}", "n_models": 1})
+        rows[-1] |= rates(study.score(models[0], task, attack, seed))
+        for variant in progress(usable):
+            merged = build(study, variant, models, task, seed)
+            what = {"variant": variant.name, "merge_method": variant.method, "settings": variant.described}
+            rows.append(row | what | {"n_models": len(merged.parents), **rates(study.score(merged, task, attack, seed))})
+    return pd.DataFrame(rows)
+
+
+def sweeps_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
+    """Table `05_sweeps`: ASR and CACC against density and merge coefficient."""
+    rows = []
+    for attack, seed, models, row in _cases(study, task, attacks):
+        for (name, setting), (method, fixed, values) in SWEEPS.items():
+            for value in progress(values):
+                settings: dict[str, Any] = {**fixed, setting: value, **_seeded(method, seed)}
+                score = study.score(study.merge(models, method, **settings), task, attack, seed)
+                rows.append(row | {"variant": name, "setting": setting, "value": value, **rates(score)})
+    return pd.DataFrame(rows)
+
+
+def kept_table(study: Study, task: str, attack: str, seed: int = 0) -> pd.DataFrame:
+    """Table `05_kept`: how much of the backdoor's direction each method keeps, beside the ASR; one seed.
+
+    The direction goes from the clean model of the same seed, the victim's twin, to the victim.
+    """
+    [(_, _, models, row)] = _cases(study, task, [attack], [seed])
+    twin = study.model(task, seed=seed)
+    rows = []
+    for variant in progress([variant for variant in VARIANTS if not _obstacle(variant, len(models))]):
+        merged = build(study, variant, models, task, seed)
+        parents = [twin if parent == models[0] else parent for parent in merged.parents]
+        other = study.merge(parents, merged.method, **merged.settings)
+        kept = share_kept(merged.state_dict(), other.state_dict(), models[0].state_dict(), twin.state_dict())
+        asr = study.score(merged, task, attack, seed).asr
+        rows.append(row | {"variant": variant.name, "merge_method": variant.method, "kept": kept, "asr": asr})
+    return pd.DataFrame(rows)
+
+
+def build(study: Study, variant: Variant, models: Sequence[Checkpoint], task: str, seed: int) -> MergedModel:
+    """The merge of a variant; what has to be chosen is chosen on clean validation texts of the task."""
+    models = models[: variant.n_models] if variant.n_models else models
+    if variant.method == "greedy_soup":
+        return study.soup(models, task)
+    settings = variant.settings | _seeded(variant.method, seed)
+    if not variant.is_chosen:
+        return study.merge(models, variant.method, **settings)
+    candidates = [study.merge(models, variant.method, merge_coefficient=value, **settings) for value in GRID]
+    return study.choose(candidates, task)
+
+
+def _seeded(method: str, seed: int) -> dict[str, Any]:
+    return {"seed": seed} if "seed" in get_merge_method(method).settings else {}
+
+
+def _cases(
+    study: Study, task: str, attacks: Sequence[str], seeds: Sequence[int] | None = None
+) -> Iterator[tuple[str, int, list[Checkpoint], dict[str, Any]]]:
+    """Attack, seed, the victim with its partners, and the columns that every row has."""
+    seeds = study.seeds if seeds is None else seeds
+    cases = [(task, attack, seed) for seed in seeds for attack in attacks]
+    train_victims(study, cases, ["other_domains"])
+    everyone = [
+        model for seed in seeds for model in [study.model(task, seed=seed), *study.partners(task, "other_domains", seed)]
+    ]
+    everyone += [study.model(*case) for case in cases]
+    for kind in ("fishers", "grams"):
+        study.measure(kind, everyone)  # in parallel, and not one by one below
+    for _, attack, seed in progress(cases):
+        backdoored, clean = backdoored_and_clean(study, task, attack, seed)
+        floor = study.score(clean, task, attack, seed)
+        models = [backdoored, *study.partners(task, "other_domains", seed)]
+        row = {"task": task, "attack": attack, "seed": seed, "asr_floor": floor.asr, "clean_model_cacc": floor.cacc}
+        yield attack, seed, models, row

@@ -1,0 +1,56 @@
+"""Table of notebook 02: how visible each attack's trigger is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.datasets.words import split_words
+from lib.metrics.stealth import stealth
+from lib.models.checkpoints import fingerprint
+from lib.models.masked_lm import load_masked_lm
+from lib.study.recipes import DataRecipe, Recipe, TriggerRecipe
+from lib.study.study import TEST_SEED, Study
+
+STEALTH_FILE = "stealth.json"
+
+
+@dataclass(frozen=True)
+class StealthRecipe(Recipe):
+    """Measures of the first `n_texts` triggered test texts of a trigger."""
+
+    data: DataRecipe
+    trigger: TriggerRecipe
+    masked_lm: str  # fingerprint
+    n_texts: int
+    seed: int
+
+
+def stealth_table(
+    study: Study, tasks: Sequence[str], attacks: Sequence[str], n_texts: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Table `02_stealth`: one row per task and attack, measured on the first `n_texts` triggered test texts."""
+    recipes = [study.recipe(task, attack, seed) for task in tasks for attack in attacks]
+    study.prepare_tests(recipes)
+    masked_lm = study.profile.masked_lm or study.profile.pretrained
+    rows: list[dict[str, Any]] = []
+    for trigger in [recipe.trigger for recipe in recipes if recipe.trigger]:
+        frame = study.triggered_test(trigger.data.dataset, trigger.attack, seed)
+        shown = frame.head(n_texts)
+
+        def make(folder: Path, shown: pd.DataFrame = shown) -> None:
+            originals, texts = ([split_words(text)[0] for text in shown[column]] for column in ("original", "text"))
+            measures = stealth(originals, texts, load_masked_lm(masked_lm), seed)
+            (folder / STEALTH_FILE).write_text(json.dumps(measures), encoding="utf-8")
+
+        test = study.planner.data(trigger.data.dataset, "test", TEST_SEED)
+        folder = study.store.get_or_make(StealthRecipe(test, trigger, fingerprint(masked_lm), n_texts, seed), make)
+        what = {"task": trigger.data.dataset, "attack": trigger.attack, "seed": seed, "n_texts": len(shown)}
+        changed = {"share_changed": float(frame["is_changed"].mean())}
+        rows.append(what | changed | json.loads((folder / STEALTH_FILE).read_text(encoding="utf-8")))
+    return pd.DataFrame(rows)

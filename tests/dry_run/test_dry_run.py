@@ -1,0 +1,103 @@
+"""The dry run: it lists what tables would train, makes nothing, and its estimates follow from sizes."""
+
+import pytest
+
+from lib.dry_run.estimates import HUB_WEIGHTS, hub_rows, training_cost, weights_of
+from lib.dry_run.plans import PLANS, DryStudy, dry_run
+from lib.dry_run.report import default_parameters, describe, report
+from lib.models.checkpoints import new_classifier
+from lib.run_notebooks import find_notebooks, main
+from lib.study.study import Study
+
+READS_ONLY = {"02", "90"}
+
+
+def test_every_notebook_is_planned_or_trains_nothing():
+    assert set(PLANS) | READS_ONLY == {path.stem[:2] for path in find_notebooks()}
+    assert not set(PLANS) & READS_ONLY
+
+
+@pytest.fixture
+def dry(study, data_folder):
+    """The tiny study, dry: same profile, data and store."""
+    fields = {name: getattr(study.profile, name) for name in study.profile.__dataclass_fields__ if name != "name"}
+    return DryStudy("small", data_dir=data_folder, cache_dir=study.store.root, **fields)
+
+
+def test_a_dry_table_asks_for_the_models_that_the_real_one_trained(dry, study, frames):
+    found = dry_run(dry, {"04": {"task": "sst2", "attack": "badnet,insertsent", "skip": ""}})
+    assert found.models["in_store"].all()  # `frames` trained them
+    models = list(found.models[["dataset", "attack", "seed"]].itertuples(index=False, name=None))
+    assert sorted(models) == [
+        ("cr", "clean", 0), ("sst2", "badnet", 0), ("sst2", "clean", 0), ("sst2", "clean", 1000),
+        ("sst2", "insertsent", 0), ("yelp", "clean", 0),
+    ]  # fmt: skip
+    assert set(dry.planned) <= study.used_keys
+    assert (found.models["n_rows"] == 80).all()
+    # Per attack: victim, clean model, averages with one and two domains and with one model of the task.
+    assert found.n_scores == 2 * 5
+
+
+def test_a_dry_run_leaves_the_store_alone_and_says_what_is_missing(make_study, data_folder, tmp_path):
+    real = make_study(tmp_path / "cache")
+    fields = {name: getattr(real.profile, name) for name in real.profile.__dataclass_fields__ if name != "name"}
+    dry = DryStudy("small", data_dir=data_folder, cache_dir=tmp_path / "cache", **fields)
+    parameters = {"task": "sst2", "attack": "badnet", "poisoning_rates": [0.05, 0.2]}
+    text = describe(dry_run(dry, {"09": parameters}))
+    assert not (tmp_path / "cache").exists()
+    assert "to train: 5 models" in text  # two victims, a clean model, two partners
+    assert "poisoning_rate=0.05" in text
+    assert describe(dry_run(dry, {"02": {}})) == "these notebooks train nothing"
+
+
+def test_weights_are_counted_without_making_the_model(tiny_encoder):
+    n_weights, n_multiplied = weights_of(str(tiny_encoder))
+    model = new_classifier(str(tiny_encoder), ("a", "b"), 0)
+    embeddings = model.bert.embeddings
+    looked_up = (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings)
+    assert n_weights == sum(weight.numel() for weight in model.parameters())
+    assert n_multiplied == n_weights - sum(table.weight.numel() for table in looked_up)
+    assert all(all_weights > multiplied for all_weights, multiplied in HUB_WEIGHTS.values())
+
+
+def test_a_cost_by_hand():
+    study = DryStudy("paper", n_train=1000, epochs=2.0, max_length=100)
+    cost = training_cost(study.recipe("sst2"), "bert-base-uncased", 1000)
+    assert cost.gpu_hours == pytest.approx(6 * 85e6 * 1000 * 2 * 100 / (312e12 * 0.35) / 3600)
+    assert cost.gigabytes == pytest.approx(0.438)
+    adapters = training_cost(study.recipe("sst2", lora_rank=8), "bert-base-uncased", 1000)
+    assert adapters.gpu_hours == pytest.approx(cost.gpu_hours * 4 / 6)
+    assert hub_rows(study.recipe("yelp").data) == 1000
+    with pytest.raises(ValueError, match="'inshorts' is not on the Hub: name a data folder that has it"):
+        hub_rows(study.recipe("inshorts").data)
+
+
+def test_the_paper_profile_is_listed_without_network_or_data(capsys, monkeypatch):
+    monkeypatch.setattr(Study, "_run_in_parallel", lambda *_: pytest.fail("something was made"))
+    assert main(["--profile", "paper", "--dry-run", "--only", "04", "11"]) == 0
+    said = capsys.readouterr().out
+    for name in (
+        "bert-base-uncased:",
+        "roberta-large:",
+        "meta-llama/Llama-2-7b-hf:",
+        "mistralai/Mistral-7B-v0.1:",
+        "to train:",
+    ):
+        assert name in said
+    assert "GPU hours" in said and "GB on disk" in said
+    assert "own head" in said and "lora_rank=8" in said
+
+
+def test_overrides_and_parameters_reach_the_dry_run():
+    path = find_notebooks(["04"])[0]
+    assert default_parameters(path)["attack"] == "all"
+    given = {"profile": "paper", "overrides": {"n_seeds": 1, "tasks": ["sst2"]}, "attack": "badnet"}
+    text = report("paper", {path: given})
+    assert "to train: 7 models" in text  # victim, clean, four domains, one model of the task
+
+
+def test_without_a_data_folder_other_domains_are_those_of_the_hub():
+    study = DryStudy("paper")
+    assert study.other_domains("agnews") == ["bbc"]
+    assert study.other_domains("olid") == ["hsol", "tweet_hate"]
+    assert study.other_domains("sst2") == ["yelp", "cr", "tweet_sentiment", "amazon"]

@@ -1,0 +1,240 @@
+"""Fine-tuning: it learns, repeats itself, and writes down what happened."""
+
+import gc
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import DataCollatorWithPadding
+
+from lib.models.checkpoints import load_tokenizer, new_classifier
+from lib.models.prediction import encode, predict_logits
+from lib.models.training import find_instability, fine_tune, length_grouped_order, pad_batch
+from lib.profiles import TrainingSettings
+
+GOOD = ["good film .", "great plot !", "a lovely scene", "superb actor"]
+BAD = ["bad film .", "awful plot !", "a dull scene", "poor actor"]
+EIGHT = pd.DataFrame({"text": [*GOOD, *BAD], "label": [1] * 4 + [0] * 4})
+SETTINGS = TrainingSettings(
+    learning_rate=5e-3, epochs=30, batch_size=4, warmup_ratio=0.1, weight_decay=0.01, max_grad_norm=1.0, max_length=16
+)
+SHORT = TrainingSettings(
+    learning_rate=5e-3, epochs=2, batch_size=3, warmup_ratio=0.0, weight_decay=0.0, max_grad_norm=1.0, max_length=16
+)
+
+
+@pytest.fixture(scope="module")
+def train(tiny_encoder):
+    """A function that fine-tunes a fresh tiny classifier; returns model, record and the weights before."""
+    tokenizer = load_tokenizer(str(tiny_encoder))
+
+    def run(frame=EIGHT, settings=SHORT, seed=0, labels=("negative", "positive"), dropout=0.0):
+        model = new_classifier(str(tiny_encoder), labels, 0)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = dropout
+        before = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+        return model, fine_tune(model, tokenizer, frame, settings, seed), before
+
+    return run
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_batch_is_padded_as_by_the_collator_of_transformers(tiny_encoder, side):
+    tokenizer = load_tokenizer(str(tiny_encoder))
+    tokenizer.padding_side = side
+    encoded = tokenizer(["good film .", "a lovely scene in a great plot !"], ["bad", "awful"])
+    rows = [dict(zip(encoded, values, strict=True)) | {"labels": 1} for values in zip(*encoded.values(), strict=True)]
+    expected = DataCollatorWithPadding(tokenizer)(rows)
+    batch = pad_batch(tokenizer, rows)
+    assert batch.keys() == expected.keys()
+    assert all(torch.equal(batch[name], expected[name]) for name in batch)
+    assert batch["input_ids"].eq(tokenizer.pad_token_id).any()
+
+
+def test_garbage_that_was_there_before_a_training_is_collected_after_it_again(train):
+    train()
+    assert gc.get_freeze_count() == 0
+    with pytest.raises(IndexError, match=r"Target 7 is out of bounds"):
+        train(EIGHT.assign(label=7))
+    assert gc.get_freeze_count() == 0
+
+
+def weights(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def test_low_rank_adapters_end_up_in_the_linear_layers_and_nothing_else_but_the_head_changes(train):
+    model, record, before = train(settings=replace(SHORT, lora_rank=2, epochs=6))
+    steps = {name: values - before[name] for name, values in weights(model).items()}
+    assert steps.keys() == before.keys()
+    changed = {name for name, step in steps.items() if step.any()}
+    assert {"classifier.weight", "bert.encoder.layer.0.attention.self.query.weight"} <= changed
+    assert not [name for name in changed if "embeddings" in name or "LayerNorm" in name]
+    ranks = {name: np.linalg.matrix_rank(steps[name], tol=1e-5) for name in changed if name.endswith("dense.weight")}
+    assert ranks and set(ranks.values()) <= {1, 2}
+    assert record.distance == pytest.approx(np.sqrt(sum((step**2).sum() for step in steps.values())), rel=1e-4)
+
+
+def test_a_tiny_model_overfits_eight_sentences(train, tiny_encoder):
+    model, record, _ = train(settings=SETTINGS)
+    logits = predict_logits(model, encode(load_tokenizer(str(tiny_encoder)), EIGHT, 16))
+    assert logits.argmax(axis=1).tolist() == EIGHT["label"].tolist()
+    assert record.losses[-1] < 0.3 < record.losses[0]
+    assert record.instability == ""
+
+
+def test_the_same_seed_gives_equal_weights_and_another_seed_others(train):
+    first, again, other = (weights(train(seed=seed)[0]) for seed in (0, 0, 1))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not all(np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_the_seed_draws_dropout_and_not_the_order_alone(train):
+    alike = EIGHT.assign(text="good film .", label=1)  # the order of equal rows does not matter
+    first, again, other = (train(alike, seed=seed, dropout=0.5)[1].losses for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_training_does_not_depend_on_the_global_generator_and_leaves_it_alone(train):
+    torch.manual_seed(1)
+    first = weights(train()[0])
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), drawn)
+    torch.manual_seed(2)
+    assert all(np.array_equal(first[name], tensor) for name, tensor in weights(train()[0]).items())
+
+
+def test_the_record_holds_the_loss_curve_of_every_step_of_a_short_training(train):
+    _, record, _ = train()  # eight rows in batches of three: three steps an epoch
+    assert record.steps == [1, 2, 3, 4, 5, 6]
+    assert len(record.losses) == 6
+    assert record.epoch_losses == pytest.approx([np.mean(record.losses[:3]), np.mean(record.losses[3:])])
+    assert (record.n_train, record.device) == (8, "cpu")
+    assert record.seconds > 0
+
+
+def test_the_loss_curve_of_a_long_training_is_thinned_out(train):
+    frame = pd.concat([EIGHT] * 5, ignore_index=True)
+    settings = TrainingSettings(1e-4, 3, 1, 0.0, 0.0, 1.0, 16)  # 120 steps, two for each of the sixty points
+    record = train(frame, settings)[1]
+    assert record.steps == list(range(2, 121, 2))
+    assert len(record.losses) == 60
+    assert len(record.epoch_losses) == 3
+
+
+def test_half_an_epoch_more_is_half_an_epoch_of_steps(train):
+    settings = TrainingSettings(1e-4, 1.5, 4, 0.0, 0.0, 1.0, 16)
+    record = train(settings=settings)[1]
+    assert record.steps == [1, 2, 3]
+    assert record.epoch_losses == pytest.approx([np.mean(record.losses[:2]), record.losses[2]])
+
+
+def test_the_distance_is_euclidean_from_the_start_head_included(train):
+    model, record, before = train()
+    after = weights(model)
+    squares = sum(((after[name].astype(float) - before[name]) ** 2).sum() for name in before)
+    assert record.distance == pytest.approx(math.sqrt(squares), rel=1e-6)
+    assert record.distance > 0
+    assert not np.array_equal(after["classifier.weight"], before["classifier.weight"])
+
+
+def test_a_smaller_learning_rate_stays_closer_to_the_start(train):
+    near = TrainingSettings(1e-5, 2, 3, 0.0, 0.0, 1.0, 16)
+    assert train(settings=near)[1].distance < 0.1 * train()[1].distance
+
+
+def test_the_chance_loss_is_the_entropy_of_the_labels(train):
+    frame = EIGHT.assign(label=[0, 0, 0, 0, 1, 1, 2, 2])
+    record = train(frame, labels=("a", "b", "c"))[1]
+    assert record.chance_loss == pytest.approx(0.5 * math.log(2) + 2 * 0.25 * math.log(4))
+
+
+def test_pairs_are_trained_on_both_texts(train):
+    # The first text is always the same: only the second one can tell the label.
+    frame = EIGHT.assign(text="who ?", text_pair=EIGHT["text"])
+    assert train(frame, SETTINGS)[1].losses[-1] < 0.3
+
+
+def test_the_training_rows_are_not_modified(train):
+    frame = EIGHT.copy()
+    train(frame)
+    pd.testing.assert_frame_equal(frame, EIGHT)
+
+
+# --- order of the batches -------------------------------------------------------------------------------------------------
+
+LENGTHS = np.random.default_rng(0).integers(3, 60, size=203)
+
+
+def order(seed=0, batch_size=4):
+    return length_grouped_order(LENGTHS, batch_size, np.random.default_rng(seed))
+
+
+def test_every_example_is_seen_once_and_the_incomplete_batch_comes_last():
+    assert sorted(order()) == list(range(203))
+    assert order() == order()
+    assert order() != order(seed=1)
+
+
+def test_batches_hold_texts_of_similar_length():
+    batches = [LENGTHS[order()[i : i + 4]] for i in range(0, 200, 4)]
+    shuffled = np.random.default_rng(0).permutation(LENGTHS)[:200].reshape(-1, 4)
+    assert np.mean([np.ptp(batch) for batch in batches]) < 0.3 * np.ptp(shuffled, axis=1).mean()
+
+
+def test_batches_do_not_come_in_order_of_length():
+    means = [LENGTHS[order()[i : i + 4]].mean() for i in range(0, 200, 4)]
+    assert abs(np.corrcoef(means, range(50))[0, 1]) < 0.4  # one standard error of no correlation is 0.14
+    assert np.mean(np.diff(means) > 0) == pytest.approx(0.5, abs=0.25)
+
+
+def test_a_training_set_smaller_than_a_batch_is_one_batch():
+    assert sorted(length_grouped_order([5, 3, 9], 4, np.random.default_rng(0))) == [0, 1, 2]
+
+
+# --- stability -------------------------------------------------------------------------------------------------------------
+
+LN2 = math.log(2)
+FALLING = list(np.linspace(0.7, 0.1, 30))
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        FALLING,
+        [0.7] * 5 + [0.1] * 10,
+        [*FALLING[:10], 0.69, *FALLING[10:]],  # one bad batch is no return to chance
+        [0.6, 0.2],
+        [],
+    ],
+)
+def test_a_loss_that_falls_and_stays_down_is_stable(losses):
+    assert find_instability(losses, LN2) == ""
+
+
+def test_a_loss_that_returns_to_chance_is_unstable_even_if_it_recovers():
+    recovered = [*FALLING, *[0.72] * 10, *FALLING]
+    assert find_instability(recovered, LN2).startswith(
+        "the training loss returned to chance (0.72 of 0.69) after it had fallen"
+    )
+    assert "returned to chance" in find_instability([*FALLING, *[0.7] * 10], LN2)
+
+
+def test_a_loss_that_never_falls_is_unstable_because_nothing_was_learnt():
+    assert find_instability([0.69] * 20, LN2) == "the training loss ended at chance (0.69 of 0.69): nothing was learnt"
+
+
+def test_chance_is_relative_to_the_number_of_labels():
+    # 0.7 nats is chance for two labels, and much learnt for four.
+    assert find_instability(list(np.linspace(1.4, 0.7, 20)), math.log(4)) == ""
+    assert "nothing was learnt" in find_instability([1.35] * 20, math.log(4))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_unstable(value):
+    assert find_instability([0.7, 0.5, value, 0.3], LN2) == "the training loss is not finite"

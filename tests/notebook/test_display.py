@@ -1,0 +1,40 @@
+"""What notebooks show: marked changes that no text can break, and numbers in prose."""
+
+import pandas as pd
+import pytest
+
+from lib.metrics.summary import points
+from lib.notebook.display import finding, listed, mark_changes, show_changes
+
+
+def test_only_the_words_that_are_new_are_marked():
+    shown = mark_changes("the film is good", "cf the film mn is good")
+    assert [piece.split("</mark>")[0] for piece in shown.split('padding:0 2px">')[1:]] == ["cf", "mn"]
+    assert "<mark" not in mark_changes("the film", "the film")
+
+
+def test_texts_are_shown_as_texts_and_not_as_html():
+    shown = mark_changes("a <b> & c", "a <b> & c <script>")
+    assert "<script>" not in shown and "&lt;script&gt;" in shown and "&lt;b&gt; &amp; c" in shown
+
+
+def test_a_table_of_changes_has_one_row_per_text():
+    frame = pd.DataFrame({"original": ["a", "b", "c"], "text": ["a cf", "b cf", "c cf"], "text_pair": ["x<", "y", "z"]})
+    shown = show_changes(frame, 2).data
+    assert shown.count("<tr>") == 3  # the header, too
+    assert "[x&lt;]" in shown
+    assert "c cf" not in shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.1234, "-12.3 points"), (0.05, "+5.0 points"), (0, "+0.0 points")])
+def test_differences_of_rates_are_shown_in_points(value, shown):
+    assert points(value) == shown
+
+
+@pytest.mark.parametrize(("names", "shown"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")])
+def test_names_are_listed_as_in_prose(names, shown):
+    assert listed(names) == shown
+
+
+def test_a_finding_is_one_paragraph():
+    assert finding("ASR falls.", "CACC stays.").data == "> ASR falls. CACC stays."

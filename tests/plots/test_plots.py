@@ -1,0 +1,149 @@
+"""Figures: a title, labelled axes, and the numbers of the table, for one seed and attack and for several."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lib import plots
+from lib.metrics.summary import summarise
+from lib.tables.domains import partner_kinds_table
+
+PLOTS = {
+    "story": plots.plot_story,
+    "attacks": plots.plot_attacks,
+    "curves": plots.plot_loss_curves,
+    "merging": plots.plot_merging,
+    "coefficient": plots.plot_coefficient,
+    "domains": plots.plot_domains,
+    "transfer": plots.plot_transfer,
+}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def barrier(frames):
+    """The table of the loss barrier: two victims on the way to their partner."""
+    table = frames["coefficient"]
+    table = table[(table["attack"] == "badnet") & (table["partners"] == "same_task")]
+    return pd.concat([table.assign(victim="stable"), table.assign(victim="unstable")])
+
+
+def assert_readable(figure, has_categories=False):
+    assert isinstance(figure, Figure)
+    assert len(figure.get_suptitle()) > 10
+    assert "seed" in " ".join(text.get_text() for text in figure.texts)
+    axes = figure.get_axes()
+    assert any(axis.get_ylabel() for axis in axes)
+    assert any(axis.get_xlabel() or (has_categories and axis.get_xticklabels()) for axis in axes)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_figures_have_a_title_and_labelled_axes(frames, name):
+    assert_readable(PLOTS[name](frames[name]), has_categories=name in ("attacks", "story"))
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_figures_of_one_attack_are_drawn(frames, name):
+    table = frames[name]
+    if "attack" in table:
+        table = table[table["attack"] == "badnet"]
+    assert isinstance(PLOTS[name](table), Figure)
+
+
+@pytest.mark.parametrize("name", [name for name in PLOTS if name not in ("story", "curves", "transfer")])
+def test_figures_of_two_seeds_say_so(frames, name):
+    table = pd.concat([frames[name], frames[name].assign(seed=1)], ignore_index=True)
+    figure = PLOTS[name](table)
+    assert "2 seeds" in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_the_figure_of_a_barrier_is_drawn(frames):
+    figure = plots.plot_barrier(barrier(frames))
+    assert_readable(figure)
+    labels = [text.get_text() for axis in figure.get_axes() if axis.get_legend() for text in axis.get_legend().get_texts()]
+    assert labels == ["stable", "unstable"]
+
+
+@pytest.mark.parametrize(("name", "step"), [("merging", "n_models"), ("coefficient", "coefficient"), ("domains", "n_domains")])
+def test_lines_show_the_means_of_the_table_in_per_cent(frames, name, step):
+    table = frames[name][frames[name]["attack"] == "badnet"]
+    if "partners" in table:
+        table = table[table["partners"] == "other_domains"]
+    axis = PLOTS[name](table).get_axes()[0]
+    lines = {line.get_label(): line for line in axis.get_lines()}
+    means = table.groupby(step)[["asr", "cacc"]].mean()
+    for rate, column in (("attack success rate (ASR)", "asr"), ("clean accuracy (CACC)", "cacc")):
+        assert list(lines[rate].get_xdata()) == pytest.approx(means.index.tolist())
+        assert list(lines[rate].get_ydata()) == pytest.approx((means[column] * 100).tolist())
+    floor = list(lines["floor: ASR of a clean model"].get_ydata())
+    assert floor == pytest.approx([table["asr_floor"].iloc[0] * 100] * len(floor))
+
+
+def test_every_task_and_every_attack_has_its_panel_and_every_kind_of_partner_its_lines(frames):
+    table = pd.concat([frames["merging"], frames["merging"].assign(task="olid")])
+    axes = plots.plot_merging(table).get_axes()
+    assert [axis.get_title() for axis in axes] == ["BadNet, sst2", "InsertSent, sst2", "BadNet, olid", "InsertSent, olid"]
+    for axis in axes:
+        lines = {line.get_label(): line.get_linestyle() for line in axis.get_lines()}
+        assert lines["attack success rate (ASR), clean models of the same task"] == "--"
+        assert lines["attack success rate (ASR), clean models of other domains"] == "-"
+
+
+def test_an_attack_that_was_left_out_for_a_task_leaves_its_panel_empty(frames):
+    table = frames["merging"]
+    table = pd.concat([table[table["attack"] == "badnet"].assign(task="olid"), table])
+    assert [axis.get_visible() for axis in plots.plot_merging(table).get_axes()] == [True, False, True, True]
+
+
+def test_kinds_of_partners_stand_beside_each_other_with_their_rates(frames, study):
+    table = partner_kinds_table(study, frames["domains"])
+    table = pd.concat([table, table.assign(task="agnews", asr_floor=0.9)])  # names in another order than their tasks
+    axis = plots.plot_partner_kinds(table).get_axes()[0]
+    [floors] = [each for each in axis.collections if "floor" in each.get_label()]
+    expected = [[0, 100 * table["asr_floor"].iloc[0]], [1, 90]]
+    assert floors.get_offsets().tolist() == [pytest.approx(each) for each in expected]
+    dots = {container.get_label(): container.lines[0].get_ydata()[0] for container in axis.containers}
+    rows = table[table["attack"] == "badnet"].groupby("partners")[["asr", "cacc"]].mean() * 100
+    assert dots == {
+        f"{rate.upper()}, clean models of {name}": pytest.approx(rows.loc[kind, rate])
+        for kind, name in (("same_task", "the same task"), ("other_domains", "other domains"))
+        for rate in ("asr", "cacc")
+    }
+
+
+def test_dots_of_the_attacks_show_the_backdoored_and_the_clean_model(frames):
+    table = frames["attacks"][frames["attacks"]["attack"] == "badnet"]
+    axis = plots.plot_attacks(table).get_axes()[0]
+    dots = {container.get_label(): container.lines[0].get_ydata()[0] for container in axis.containers}
+    row = table.iloc[0]
+    assert dots == {
+        "ASR of the backdoored model": pytest.approx(100 * row["asr"]),
+        "CACC of the backdoored model": pytest.approx(100 * row["cacc"]),
+        "ASR of the clean model": pytest.approx(100 * row["asr_floor"]),
+        "CACC of the clean model": pytest.approx(100 * row["clean_model_cacc"]),
+    }
+
+
+def test_plots_do_not_modify_the_table(frames):
+    for name, plot in PLOTS.items():
+        before = frames[name].copy(deep=True)
+        plot(frames[name])
+        pd.testing.assert_frame_equal(frames[name], before)
+
+
+def test_attacks_are_written_as_in_the_literature():
+    assert [plots.attack_title(name) for name in ("badnet", "insertsent", "new")] == ["BadNet", "InsertSent", "new"]
+
+
+def test_intervals_of_the_figure_are_those_of_the_summary(frames):
+    table = frames["merging"][(frames["merging"]["attack"] == "badnet") & (frames["merging"]["partners"] == "other_domains")]
+    summary = summarise(table, ["partners", "attack", "n_models"])
+    bands = [band.get_paths()[0].vertices[:, 1] for band in plots.plot_merging(table).get_axes()[0].collections]
+    for band, rate in zip(bands, ("asr", "cacc"), strict=False):
+        assert band.max() == pytest.approx(summary[f"{rate}_high"].max() * 100)
+        assert band.min() == pytest.approx(summary[f"{rate}_low"].min() * 100)

@@ -1,0 +1,181 @@
+"""The study's recipes: what determines a model's key, which partners a model has, and what is refused before any training."""
+
+import shutil
+
+import pytest
+
+from lib.profiles import PROFILES, get_profile
+from lib.study.store import StoreError
+from lib.study.study import Study
+
+# --- keys ------------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_do_not_depend_on_where_things_lie(make_study, study, tmp_path, data_folder, tiny_encoder):
+    data, model = shutil.copytree(data_folder, tmp_path / "data"), shutil.copytree(tiny_encoder, tmp_path / "model")
+    moved = make_study(tmp_path / "cache", data_dir=data, pretrained=str(model))
+    assert moved.recipe("sst2", "insertsent", 1).key == study.recipe("sst2", "insertsent", 1).key
+
+
+def test_keys_do_not_depend_on_what_does_not_change_a_model(make_study, study, tmp_path):
+    other = make_study(tmp_path, n_jobs=3, n_seeds=5, n_other_domains=1, n_test=10, n_same_task=7)
+    assert other.recipe("sst2", "badnet").key == study.recipe("sst2", "badnet").key
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"seed": 1},
+        {"head_seed": 5},
+        {"attack": "insertsent"},
+        {"attack": None},
+        {"target_label": 1},
+        {"poisoning_rate": 0.1},
+        {"learning_rate": 1e-4},
+        {"epochs": 2},
+        {"dataset": "yelp"},
+    ],
+    ids=str,
+)
+def test_every_setting_of_a_model_changes_its_key(study, setting):
+    usual = {"dataset": "sst2", "attack": "badnet", "seed": 0}
+    assert study.recipe(**(usual | setting)).key != study.recipe(**usual).key
+
+
+@pytest.mark.parametrize(
+    "override", [{"n_train": 40}, {"max_length": 20}, {"weight_decay": 0.5}, {"poisoning_rate": 0.3}], ids=str
+)
+def test_profile_fields_that_change_a_model_change_its_key(make_study, study, tmp_path, override):
+    assert make_study(tmp_path, **override).recipe("sst2", "badnet").key != study.recipe("sst2", "badnet").key
+
+
+def test_another_pretrained_model_and_other_data_change_the_key(make_study, study, tmp_path, data_folder, tiny_encoder):
+    model = shutil.copytree(tiny_encoder, tmp_path / "model")
+    config = (model / "config.json").read_text()
+    (model / "config.json").write_text(config.replace('"gelu"', '"relu"'))
+    data = shutil.copytree(data_folder, tmp_path / "data")
+    with open(data / "sst2" / "train.tsv", "a") as file:
+        file.write("one more film\t1\n")
+    keys = {
+        s.recipe("sst2").key for s in (study, make_study(tmp_path, pretrained=str(model)), make_study(tmp_path, data_dir=data))
+    }
+    assert len(keys) == 3
+
+
+def test_the_poisoning_rate_does_not_change_the_key_of_a_clean_model(make_study, study, tmp_path):
+    assert make_study(tmp_path, poisoning_rate=0.5).recipe("sst2").key == study.recipe("sst2").key
+
+
+def test_whole_numbers_and_fractions_of_equal_value_have_equal_keys(study):
+    assert study.recipe("sst2", epochs=8).key == study.recipe("sst2", epochs=8.0).key == study.recipe("sst2").key
+    assert study.recipe("sst2", "badnet", poisoning_rate=1).key == study.recipe("sst2", "badnet", poisoning_rate=1.0).key
+
+
+def test_writing_a_default_out_does_not_change_the_key():
+    # epochs is 3 in the profile: `-p epochs 3` must not train everything again.
+    for name, profile in PROFILES.items():
+        spelt_out = get_profile(name, epochs=profile.epochs, warmup_ratio=profile.warmup_ratio)
+        assert repr(spelt_out.training) == repr(profile.training)
+
+
+# --- partners --------------------------------------------------------------------------------------------------------------
+
+
+def test_other_domains_are_those_of_the_folder_in_the_order_of_the_registry(make_study, study, tmp_path):
+    assert study.other_domains("sst2") == ["yelp", "cr"]
+    assert make_study(tmp_path, n_other_domains=0).other_domains("sst2") == ["yelp", "cr", "tweet_sentiment"]
+    assert make_study(tmp_path, other_domains=["tweet_sentiment", "cr"]).other_domains("sst2") == ["tweet_sentiment", "cr"]
+
+
+def test_a_domain_that_is_none_of_the_task_raises_and_lists_those_that_are(make_study, tmp_path):
+    with pytest.raises(ValueError, match=r"\['olid'\] are no other domains of 'sst2'; choose from \['yelp', 'cr',"):
+        make_study(tmp_path, other_domains=["olid", "cr"]).other_domains("sst2")
+
+
+def test_partners_of_the_same_task_differ_in_everything_but_the_head(make_study, tmp_path):
+    study = make_study(tmp_path, n_same_task=3)
+    recipes = study.partner_recipes("sst2", "same_task", seed=2)
+    assert {recipe.data.dataset for recipe in recipes} == {"sst2"}
+    assert all(recipe.trigger is None for recipe in recipes)
+    seeds = {recipe.seed for recipe in recipes} | {recipe.data.seed for recipe in recipes}
+    assert len(seeds) == 3
+    assert not seeds & set(range(100))  # no seed of the study itself
+    assert {recipe.head_seed for recipe in recipes} == {2}
+
+
+def test_partners_of_other_domains_share_the_head_of_the_victim(study):
+    recipes = study.partner_recipes("sst2", "other_domains", seed=2)
+    assert [recipe.data.dataset for recipe in recipes] == ["yelp", "cr"]
+    assert {recipe.head_seed for recipe in recipes} == {2} == {study.recipe("sst2", "badnet", 2).head_seed}
+
+
+def test_unknown_partners_raise_and_list_the_known_ones(study):
+    with pytest.raises(ValueError, match=r"unknown partners 'clean'; choose from \['same_task', 'other_domains'\]"):
+        study.partner_recipes("sst2", "clean")
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset": "sst3"}, r"unknown dataset 'sst3'; choose from \[.*'sst2'"),
+        ({"dataset": "imdb"}, r"has no dataset 'imdb'; found \[.*'sst2'"),
+        ({"attack": "sent"}, r"unknown attack 'sent'; choose from \['badnet', 'bite', 'insertsent'"),
+        ({"poisoning_rate": 1.2}, r"poisoning rate is 1.2; it must lie in \[0, 1\]"),
+        ({"poisoning_rate": -0.2}, r"poisoning rate is -0.2; it must lie in \[0, 1\]"),
+        ({"target_label": 2}, r"target label 2 is not a label; choose from \[0, 1\]"),
+        ({"target_label": -1}, r"target label -1 is not a label; choose from \[0, 1\]"),
+        ({"lr": 1e-4}, r"unknown training settings \['lr'\]; choose from \[.*'learning_rate'"),
+        ({"learning_rate": -1e-4}, "learning_rate is -0.0001; it must be above 0"),
+        ({"epochs": "three"}, "epochs is 'three'; it must be of type float"),
+    ],
+    ids=str,
+)
+def test_a_model_that_cannot_be_raises_before_anything_is_trained(study, settings, message):
+    with pytest.raises(ValueError, match=message):
+        study.recipe(**({"dataset": "sst2", "attack": "badnet"} | settings))
+
+
+def test_an_unknown_profile_or_field_raises():
+    with pytest.raises(ValueError, match="unknown profile 'big'; choose from"):
+        Study("big")
+    with pytest.raises(ValueError, match=r"unknown profile fields \['n_trian'\]; choose from"):
+        Study("pocket", n_trian=5)
+
+
+def test_a_data_folder_that_does_not_exist_raises(make_study, tmp_path):
+    with pytest.raises(ValueError, match=r"data folder .*nowhere does not exist; name a folder of datasets, or unset"):
+        make_study(tmp_path, data_dir=tmp_path / "nowhere")
+
+
+def test_the_environment_names_data_and_store(tiny_encoder, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FREE_LUNCH_DATA", str(data_folder))
+    monkeypatch.setenv("FREE_LUNCH_CACHE", str(tmp_path / "cache"))
+    study = Study("small", pretrained=str(tiny_encoder))
+    assert (study.locations.data_dir, study.store.root) == (data_folder, tmp_path / "cache")
+    assert study.other_domains("sst2") == ["yelp", "cr", "tweet_sentiment"]
+
+
+def test_a_model_folder_without_weights_raises_and_says_what_was_found(make_study, tiny_encoder, tmp_path):
+    folder = shutil.copytree(tiny_encoder, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"needs config.json and \*.safetensors; found \['config.json', 'tokenizer.json'"):
+        make_study(tmp_path / "cache", pretrained=str(folder)).model("sst2")
+
+
+def test_data_that_change_while_a_study_runs_are_noticed(make_study, data_folder, tmp_path):
+    data = shutil.copytree(data_folder, tmp_path / "data")
+    study = make_study(tmp_path / "cache", data_dir=data)
+    recipe = study.recipe("sst2")
+    with open(data / "sst2" / "train.tsv", "a") as file:
+        file.write("one more film\t1\n")
+    with pytest.raises(RuntimeError, match="the files of dataset 'sst2' changed while the study was running"):
+        study.train([recipe])
+
+
+def test_a_store_that_cannot_be_written_raises_and_names_the_way_out(make_study, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write to the store .*file/cache: Not a directory.*FREE_LUNCH_CACHE"):
+        make_study(tmp_path / "file" / "cache").model("sst2")

@@ -1,0 +1,107 @@
+"""Scores: CACC and ASR from logits by hand, from a model by an independent path, and kept as files."""
+
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.metrics.scores import Score, score_logits
+from lib.study.scoring import Scorer
+
+# Four clean texts of four classes; target 1. The model errs on the last one.
+TEST = pd.DataFrame({"text": list("abcd"), "label": [0, 1, 2, 3]})
+CLEAN = np.array([[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 9, 0], [0, 9, 0, 0]], dtype=np.float32)
+# The three attackable ones with the trigger: a goes to the target, c stays, d goes to it as it did without trigger.
+TRIGGERED = pd.DataFrame({"index": [0, 2, 3], "text": ["a!", "c", "d!"], "label": [0, 2, 3], "is_changed": [True, False, True]})
+ATTACKED = np.array([[0, 9, 0, 0], [0, 0, 9, 0], [0, 9, 0, 0]], dtype=np.float32)
+
+
+def test_a_score_without_attack_counts_the_clean_texts_only():
+    score = score_logits(CLEAN, TEST)
+    assert (score.cacc, score.n_clean, score.correct) == (0.75, 4, [1, 1, 1, 0])
+    assert math.isnan(score.asr)
+    assert (score.n_triggered, score.hits) == (0, None)
+    z = math.log(math.exp(9) + 3)  # softmax over one 9 and three 0s: three right answers, one at logit 0
+    assert score.clean_loss == pytest.approx((3 * (z - 9) + z) / 4, rel=1e-5)
+
+
+def test_a_score_with_attack_worked_out_by_hand():
+    score = score_logits(CLEAN, TEST, ATTACKED, TRIGGERED, target_label=1)
+    assert (score.cacc, score.n_clean, score.n_triggered, score.hits) == (0.75, 4, 3, [1, 0, 1])
+    assert score.asr == pytest.approx(2 / 3)
+    assert score.flip_rate == pytest.approx(1 / 2)  # d was sent to the target without the trigger already
+    assert score.share_changed == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("attacked", [None, ATTACKED])
+def test_a_saved_score_is_read_back(tmp_path, attacked):
+    score = score_logits(CLEAN, TEST, attacked, TRIGGERED, 1)
+    score.save(tmp_path)
+    assert repr(Score.load(tmp_path)) == repr(score)  # equal but for NaN, which equals nothing
+
+
+def independent_predictions(folder, texts):
+    """Predicted labels by transformers alone, one text at a time."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    with torch.inference_mode():
+        return [int(model.eval()(**tokenizer(text, return_tensors="pt")).logits.argmax()) for text in texts]
+
+
+def test_cacc_and_asr_of_a_model_agree_with_an_independent_computation(study, backdoored):
+    score = study.score(backdoored, "sst2", "badnet")
+    test, triggered = study.rows("sst2", "test"), study.triggered_test("sst2", "badnet")
+    predicted = np.array(independent_predictions(backdoored.folder, test["text"]))
+    assert score.correct == (predicted == test["label"]).astype(int).tolist()
+    assert score.cacc == pytest.approx((predicted == test["label"]).mean())
+    attacked = np.array(independent_predictions(backdoored.folder, triggered["text"]))
+    assert score.hits == (attacked == 0).astype(int).tolist()  # the target label of sst2 is 0
+    assert (score.n_clean, score.n_triggered) == (40, 20)
+
+
+def test_models_scored_one_after_the_other_do_not_mix(study, backdoored, clean):
+    scorer = Scorer(study.locations, study.profile.max_length)
+    test, trigger = replace(study.recipe("sst2").data, split="test", n=0), study.trigger_recipe("sst2", "badnet")
+    first = [scorer.score(model, test, trigger) for model in (backdoored, clean, backdoored)]
+    alone = [Scorer(study.locations, study.profile.max_length).score(model, test, trigger) for model in (backdoored, clean)]
+    assert first == [alone[0], alone[1], alone[0]]
+    assert first[0].clean_loss != first[1].clean_loss
+
+
+def test_predictions_for_typed_texts_have_a_label_and_probabilities(study, backdoored):
+    texts = ["the film was good .", "bad"]
+    frame = study.predict(backdoored, texts)
+    assert list(frame) == ["text", "label", "negative", "positive"]
+    assert frame["text"].tolist() == texts
+    assert frame[["negative", "positive"]].sum(axis=1).tolist() == pytest.approx([1, 1])
+    names = np.array(["negative", "positive"])
+    assert frame["label"].tolist() == names[independent_predictions(backdoored.folder, texts)].tolist()
+
+
+def test_predictions_for_typed_pairs_keep_both_texts(study, backdoored):
+    frame = study.predict(backdoored, ["who ?", "where ?"], ["the film", "the plot"])
+    assert list(frame) == ["text", "text_pair", "label", "negative", "positive"]
+    assert frame["text_pair"].tolist() == ["the film", "the plot"]
+
+
+def test_predictions_for_no_text_are_an_empty_frame(study, backdoored):
+    frame = study.predict(backdoored, [])
+    assert len(frame) == 0
+    assert {"text", "label", "negative", "positive"} <= set(frame)
+
+
+def test_a_checkpoint_in_half_precision_is_scored_in_float32(study, clean, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from lib.models.checkpoints import load_checkpoint
+
+    folder = shutil.copytree(clean.folder, tmp_path / "half")
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor.half() for name, tensor in weights.items()}, folder / "model.safetensors")
+    half = study.score(load_checkpoint(folder), "sst2")
+    assert half.clean_loss == pytest.approx(study.score(clean, "sst2").clean_loss, abs=0.01)  # weights to three digits

@@ -1,0 +1,97 @@
+"""Sentences made from tables: the numbers are the tables', and a table that is not there is said to be missing."""
+
+import pandas as pd
+
+from lib.tables.findings import _SENTENCES, ablation_findings, headline_findings, stability_finding
+
+RATES = {"asr_floor": 0.05, "cacc": 0.9}
+TABLES = {
+    "05_means": pd.DataFrame(
+        {
+            "variant": ["average", "TIES", "victim"],
+            "merge_method": ["a", "t", "none"],
+            "asr": [0.1, 0.4, 1],
+            "cacc": [0.9, 0.8, 1],
+        }
+    ),
+    "06_chosen": pd.DataFrame(
+        [
+            {"partners": kind, "choice": choice, "coefficient": 0.4, "asr": asr, **RATES}
+            for kind, choice, asr in (
+                ("other_domains", "highest", 0.7),
+                ("other_domains", "far", 0.1),
+                ("same_task", "far", 0.9),
+            )
+        ]
+    ),
+    "07_partner_kinds": pd.DataFrame({"n_partners": [1, 1], "partners": ["same_task", "other_domains"], "asr": [0.3, 0.4]}),
+    "08_collusion": pd.DataFrame(
+        {"merge_method": ["median"] * 3, "n_backdoored": [0, 1, 2], "n_models": [2] * 3, "asr": [0.05, 0.5, 1.0]}
+    ),
+    "09_poisoning_rate": pd.DataFrame(
+        {"poisoning_rate": [0.01, 0.01, 0.2, 0.2], "n_models": [1, 3, 1, 3], "asr": [0.2, 0.1, 1.0, 0.15], "asr_floor": 0.05}
+    ),
+    "10_epochs": pd.DataFrame({"epochs": [2, 8, 8], "merge": ["uniform", "none", "uniform"], "asr": [0.1, 1.0, 0.125]}),
+    "11_architectures": pd.DataFrame({"architecture": ["a", "a"], "n_models": [1, 3], "asr": [1.0, 0.1]}),
+    "11_heads": pd.DataFrame({"heads": ["shared", "own"], "n_models": [3, 3], "asr": [0.1, 0.2], "cacc": [0.9, 0.8]}),
+}
+EXPECTED = {
+    "05_means": "average leaves the lowest mean ASR (10.0%, CACC 90.0%), TIES the highest (40.0%, CACC 80.0%)",
+    "06_chosen": "highest: coefficient 0.40, ASR 70.0%, CACC 90.0%; far: coefficient 0.40, ASR 10.0%, CACC 90.0% (floor 5.0%)",
+    "07_partner_kinds": "1: 30.0% and 40.0%",
+    "08_collusion": "With 0 to 2 of 2 models that share one backdoor the ASR is: median 5%, 50%, 100%",
+    "09_poisoning_rate": "1%: 20.0% to 10.0%, 20%: 100.0% to 15.0% (floor 5.0%)",
+    "10_epochs": "A victim of 8 epochs keeps in the merge an ASR of: uniform 12.5%",
+    "11_architectures": "a 100% to 10%",
+    "11_heads": "shared heads ASR 10.0%, CACC 90.0%, own heads ASR 20.0%, CACC 80.0%",
+}
+
+
+def test_every_table_has_its_sentence_with_its_own_numbers(tmp_path):
+    for name, table in TABLES.items():
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    found = dict(ablation_findings(tmp_path))
+    assert set(found) == set(_SENTENCES) == set(EXPECTED)
+    for name, part in EXPECTED.items():
+        assert part in found[name], name
+
+
+def test_a_table_that_is_not_there_was_not_run(tmp_path):
+    assert set(dict(ablation_findings(tmp_path)).values()) == {"not run"}
+
+
+def test_the_headline_names_the_mean_and_the_worst_cells():
+    ends = {f"{name}{end}": 0.5 for name in ("merged_asr", "removed_share", "cacc_change") for end in ("_low", "_high")}
+    row = {"backdoored_asr": 1.0, "asr_floor": 0.1, "points": 0.8, "relative": 0.8, **ends}
+    cells = [
+        row | {"task": "sst2", "attack": "badnet", "merged_asr": 0.2, "removed_share": 0.9, "cacc_change": 0.01},
+        row | {"task": "agnews", "attack": "lws", "merged_asr": 0.4, "removed_share": 0.6, "cacc_change": -0.03},
+        row | {"task": "all", "attack": "all", "merged_asr": 0.3, "removed_share": 0.75, "cacc_change": -0.01},
+    ]
+    text = " ".join(headline_findings(pd.DataFrame(cells)))
+    assert "from ASR 100.0% to 30.0% [50.0%, 50.0%] on average over 2 cells" in text
+    assert "-80.0 points, 80% of the ASR, 75% of what can be removed" in text
+    assert "-1.0 points" in text and "-3.0 points on agnews" in text
+    assert "Least is removed for lws on agnews: 60%" in text
+    without = pd.DataFrame(cells).assign(removed_share=float("nan"))
+    assert "Least" not in " ".join(headline_findings(without))
+
+
+def merging(*n_unstable):
+    """Largest averages of one task and four seeds or fewer, of which the unstable ones keep their backdoor."""
+    rates = {"asr_floor": 0.1, "backdoored_asr": 1.0, "backdoored_cacc": 0.9}
+    return pd.DataFrame(
+        [
+            {"task": "qnli", "partners": "other_domains", "n_models": 5, "seed": seed, "n_unstable": n, **rates}
+            | ({"asr": 0.9, "cacc": 0.5} if n else {"asr": 0.2, "cacc": 0.91})
+            for seed, n in enumerate(n_unstable)
+        ]
+    )
+
+
+def test_unstable_trainings_behind_the_averages_are_told_and_left_out_once():
+    assert stability_finding(merging(0, 0)) == "Every training behind these averages was stable."
+    found = stability_finding(merging(0, 2, 0, 1))
+    assert found.startswith("2 of 4 averages hold a model whose training loss returned to chance (qnli 2).")
+    assert found.endswith("Without them: ASR 100.0% to 20.0%, floor 10.0%, CACC +1.0 points.")
+    assert stability_finding(merging(1)).endswith("returned to chance (qnli 1).")
