@@ -19,6 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lib.datasets.pocket import pretraining_corpus
 from lib.datasets.pocket_tokenizer import build_tokenizer
+from lib.models.batches import pad, sorted_batches
+from lib.models.loop import Batch, LoopSettings, train
 from lib.models.pocket_models import MAX_POSITIONS, POCKET_MODELS
 from lib.models.pretraining_losses import IGNORED, PretrainingLosses, mask_pieces, next_pieces
 from lib.paths import POCKET
@@ -69,24 +71,21 @@ def _encode(
     return rows
 
 
-def _batches(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Endless batches of row numbers; rows of similar length share a batch, so that little is padded."""
+def _batches(
+    name: str, tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], settings: PretrainingSettings
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Endless batches: what the model reads, with pieces hidden from an encoder, the `labels` and `next_sentence`."""
+    rng, generator = np.random.default_rng(settings.seed), torch.Generator().manual_seed(settings.seed)
+    lengths = np.array([len(row["input_ids"]) for row in rows])
+    n_batches = max(1, len(rows) // settings.batch_size)
     while True:
-        order = rng.permutation(len(lengths))
-        order = order[np.argsort(lengths[order], kind="stable")]
-        batches = np.array_split(order, max(1, len(order) // batch_size))
-        for position in rng.permutation(len(batches)):
-            yield batches[position]
-
-
-def _pad(rows: list[list[int]]) -> torch.Tensor:
-    length = max(map(len, rows))
-    return torch.tensor([row + [0] * (length - len(row)) for row in rows])
-
-
-def _learning_rate_factor(step: int, settings: PretrainingSettings) -> float:
-    n_warmup = max(1, round(settings.warmup_share * settings.n_steps))
-    return min((step + 1) / n_warmup, max(0.0, (settings.n_steps - step) / max(1, settings.n_steps - n_warmup)))
+        for chosen in sorted_batches(np.arange(len(rows)), lengths, n_batches, rng):
+            batch = {column: pad([rows[i][column] for i in chosen]) for column in tokenizer.model_input_names}
+            if POCKET_MODELS[name].is_decoder:
+                labels = next_pieces(batch["input_ids"], batch["attention_mask"])
+            else:
+                batch["input_ids"], labels = mask_pieces(batch["input_ids"], tokenizer, settings.masked_share, generator)
+            yield batch | {"labels": labels, "next_sentence": torch.tensor([rows[i]["next_sentence"] for i in chosen])}
 
 
 def _optimise(
@@ -98,35 +97,34 @@ def _optimise(
     report: Callable[[int, list[float]], None] | None,
 ) -> float:
     """Train the model in place; the mean loss of the pieces over the last hundred steps."""
-    is_decoder = POCKET_MODELS[name].is_decoder
-    rng = np.random.default_rng(settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    losses_of = PretrainingLosses(model)
-    rate = settings.learning_rate * POCKET_MODELS[name].rate_factor
-    optimizer = torch.optim.AdamW(
-        losses_of.parameters(), rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, settings))
-    batches = _batches(np.array([len(row["input_ids"]) for row in rows]), settings.batch_size, rng)
     loss_weights = torch.tensor([1.0, settings.pooled_weight, settings.next_sentence_weight])
-    losses: list[list[float]] = []
-    for step, chosen in zip(range(1, settings.n_steps + 1), batches, strict=False):
-        batch = {name: _pad([rows[i][name] for i in chosen]) for name in tokenizer.model_input_names}
-        if is_decoder:
-            labels = next_pieces(batch["input_ids"], batch["attention_mask"])
-        else:
-            batch["input_ids"], labels = mask_pieces(batch["input_ids"], tokenizer, settings.masked_share, generator)
-        next_sentence = torch.tensor([rows[i]["next_sentence"] for i in chosen])
-        loss = losses_of(batch, labels, next_sentence)
-        optimizer.zero_grad()
-        (loss * loss_weights).sum().backward()
-        torch.nn.utils.clip_grad_norm_(losses_of.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.tolist())
+    parts: list[torch.Tensor] = []  # of each step, shape (3,)
+
+    def loss(losses_of: PretrainingLosses, batch: Batch) -> torch.Tensor:
+        inputs = {name: batch[name] for name in tokenizer.model_input_names}
+        losses = losses_of(inputs, batch["labels"], batch["next_sentence"])
+        parts.append(losses.detach())
+        return (losses * loss_weights).sum()
+
+    def recent() -> list[float]:
+        return torch.stack(parts[-100:]).mean(dim=0).tolist()
+
+    def on_step(step: int, _: torch.Tensor) -> None:
         if report and step % math.ceil(settings.n_steps / 20) == 0:
-            report(step, np.mean(losses[-100:], axis=0).tolist())
-    return float(np.mean(losses[-100:], axis=0)[0])
+            report(step, recent())
+
+    loop_settings = LoopSettings(
+        learning_rate=settings.learning_rate * POCKET_MODELS[name].rate_factor,
+        n_steps=settings.n_steps,
+        n_warmup=max(1, round(settings.warmup_share * settings.n_steps)),
+        weight_decay=settings.weight_decay,
+        betas=(0.9, 0.98),
+        warms_from_zero=False,
+    )
+    losses_of = PretrainingLosses(model)
+    groups = [{"params": losses_of.parameters()}]  # everything decays
+    train(losses_of, _batches(name, tokenizer, rows, settings), loss, loop_settings, groups=groups, on_step=on_step)
+    return recent()[0]
 
 
 def pretrain(

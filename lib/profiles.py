@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
@@ -19,6 +20,7 @@ class TrainingSettings:
     max_grad_norm: float  # gradients are clipped to this norm
     max_length: int  # tokens; longer inputs are cut
     lora_rank: int = 0  # above 0: adapters of this rank on all linear layers, and the head, are all that is trained
+    precision: str = "float32"  # of the arithmetic: "float32", or "bfloat16" autocast; weights stay float32
 
     def __post_init__(self) -> None:
         # 3 and 3.0 epochs are the same training and must have the same key in the store.
@@ -55,11 +57,13 @@ class Profile:
     max_grad_norm: float
     max_length: int
     lora_rank: int
+    precision: str  # of trainings: "float32", "bfloat16", or "auto": bfloat16 on a GPU, float32 elsewhere
     architectures: tuple[str, ...]  # of notebook 11: a pretrained model and fields that differ with it, as field=value
     unstable_learning_rate: float  # notebook 06 shows what a training that leaves the basin does to a merge
     n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU; on Ray as many as the cluster has room for
     engine: str  # "processes" of this machine, or "ray": a Ray cluster
     num_gpus: float  # of one training on a Ray cluster
+    plugins: str = ""  # modules or Python files with own attacks, merge methods and defenses, separated by commas
 
     @property
     def training(self) -> TrainingSettings:
@@ -92,6 +96,7 @@ POCKET = Profile(
     max_grad_norm=1.0,
     max_length=96,
     lora_rank=0,
+    precision="auto",
     architectures=(
         "pocket-bert-small learning_rate=2.5e-3 epochs=2",
         "pocket-bert",
@@ -190,7 +195,7 @@ def parse_value(text: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # thousands of open brackets are no list
         return text
 
 
@@ -199,13 +204,17 @@ def checked_value(field: str, value: Any) -> Any:
     wanted = get_type_hints(Profile)[field]
     if wanted == tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise ValueError(f"{field} is {value!r}; it must be a list of names")
+            raise ValueError(f"{field} is {value!r:.80}; it must be a list of names")
+        if field == "tasks" and not value:
+            raise ValueError("tasks is empty; name at least one task")
         return tuple(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else math.inf
     if not isinstance(value, wanted) or isinstance(value, bool):
-        raise ValueError(f"{field} is {value!r}; it must be of type {wanted.__name__}")
+        raise ValueError(f"{field} is {value!r:.80}; it must be of type {wanted.__name__}")
     _check_range(field, value)
+    if wanted is float and not math.isfinite(value):  # JSON knows no Infinity, but Python reads it
+        raise ValueError(f"{field} is {value}; it must be a finite number")
     return value
 
 
@@ -216,13 +225,19 @@ def _check_range(field: str, value: Any) -> None:
         "engine": ("processes", "ray"),
         "trigger_source": ("fitted", "published", "any"),
         "text_format": ("as_is", "treebank"),
+        "precision": ("auto", "float32", "bfloat16"),
     }
     if field in choices and value not in choices[field]:
-        raise ValueError(f"{field} is {value!r}; choose from {choices[field]}")
+        raise ValueError(f"{field} is {value!r:.80}; choose from {choices[field]}")
     if field in ("poisoning_rate", "warmup_ratio") and not 0 <= value <= 1:
         raise ValueError(f"{field} is {value}; it must lie in [0, 1]")
-    if field in ("learning_rate", "epochs", "batch_size", "max_length", "max_grad_norm", "n_seeds") and not value > 0:
+    positive = (
+        "learning_rate", "unstable_learning_rate", "epochs", "batch_size", "max_length", "max_grad_norm", "n_seeds",
+    )  # fmt: skip
+    if field in positive and not value > 0:
         raise ValueError(f"{field} is {value}; it must be above 0")
+    if field == "weight_decay" and not value >= 0:
+        raise ValueError(f"weight_decay is {value}; it must be 0 (none) or more")
     if field == "lora_rank" and value < 0:
         raise ValueError(f"lora_rank is {value}; it must be 0 (all weights are trained) or more")
     if field.startswith(("n_", "num_")) and value < 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
@@ -56,14 +57,16 @@ def parameters_of(notebook: Path, profile: str, given: dict[str, Any]) -> dict[s
     """What to inject into one notebook: its own parameters, and fields of the profile as `overrides`.
 
     Raises:
-        ValueError: for a value of another type than the notebook declares.
+        ValueError: for a value of another type than the notebook declares, or a number that is not finite.
     """
     declared = declared_parameters(notebook)
     own = {name: value for name, value in given.items() if name in declared}
     for name, value in own.items():
-        allowed = {"int": ("int",), "float": ("float", "int"), "str": ("str",)}.get(declared[name])
-        if allowed and type(value).__name__ not in allowed:
-            raise ValueError(f"parameter {name} is {value!r}; {notebook.stem} wants a value of type {declared[name]}")
+        allowed = {"float": ("float", "int")}.get(declared[name], (declared[name],))
+        if declared[name] != "None" and type(value).__name__ not in allowed:
+            raise ValueError(f"parameter {name} is {value!r:.80}; {notebook.stem} wants a value of type {declared[name]}")
+        if not _is_finite(value):
+            raise ValueError(f"parameter {name} is {value!r:.80}; {notebook.stem} wants finite numbers")
     overrides = {name: value for name, value in given.items() if name in _profile_fields() and name not in own}
     return own | {"profile": profile} | ({"overrides": overrides} if overrides else {})
 
@@ -138,7 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.jobs is not None and options.jobs < 1:
             raise ValueError(f"--jobs is {options.jobs}; give 1 or more")
-        given = {name: parse_value(value) for name, value in options.parameter}
+        # A folder may be called 2024.
+        given = {name: value if name in EVERYWHERE else parse_value(value) for name, value in options.parameter}
         parameters = check_arguments(find_notebooks(options.only), options.profile, given)
         if options.dry_run:
             from lib.dry_run.report import report
@@ -162,6 +166,13 @@ def _take_share(n_jobs: int) -> None:
     if n_jobs > 1:
         share = str(max(1, (os.cpu_count() or 1) // n_jobs))
         os.environ |= dict.fromkeys(("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"), share)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value, or every entry of a list, is no infinity and no NaN: Python reads both in JSON."""
+    if isinstance(value, list):
+        return all(_is_finite(entry) for entry in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _profile_fields() -> set[str]:

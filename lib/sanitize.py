@@ -9,6 +9,8 @@ from pathlib import Path
 
 from lib.sanitizing.provenance import FileHashes
 
+MAX_ERROR = 1000  # characters
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -41,6 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def one_line(error: Exception) -> str:
+    """An error in one line of bounded length, without what a hostile file may have put there to steer a terminal."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 4]} ..."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status: 0, 1 when writing failed, 2 for input that cannot be merged."""
     options = build_parser().parse_args(arguments)
@@ -52,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(options, hashes)
     except (ValueError, ConnectionError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {options.output} could not be written: {error}; nothing was left there", file=sys.stderr)

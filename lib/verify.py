@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
+from lib.metrics.columns import column_of
 from lib.notebook.outputs import MANIFEST
 from lib.profiles import PROFILES, as_dict, get_profile, parse_value
 from lib.run_notebooks import check_arguments, find_notebooks, run
@@ -25,9 +26,9 @@ from lib.run_notebooks import check_arguments, find_notebooks, run
 # Trainings on another processor round otherwise, and take another path from there.
 RATE_TOLERANCE = 0.05  # absolute, of what lies in [0, 1]
 OTHER_TOLERANCE = 0.10  # relative, of losses, distances and the like
-SETTINGS = ("coefficient", "value", "poisoning_rate", "learning_rate", "epochs")  # floats that name a row
-P_VALUES = ("mcnemar_p", "sign_flip_p", "holm_p")  # of few seeds they go in steps: another rounding may change them much
-SENTENCES = ("found",)  # text with numbers, which their own columns are compared by
+RATES = ("rate", "change")  # kinds of columns that are compared within RATE_TOLERANCE
+SKIPPED = ("p_value", "sentence")  # another rounding may change them much; they follow from columns that are compared
+EXACT = ("name", "setting")
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,14 @@ def compare(committed: pd.DataFrame, found: pd.DataFrame) -> list[str]:
         return [f"{len(found)} rows, committed {len(committed)}"]
     differences = []
     for column in committed:
-        if column in P_VALUES + SENTENCES:
+        old, new, known = committed[column], found[column], column_of(column)
+        kind = known.kind if known else ""
+        if kind in SKIPPED:
             continue
-        old, new = committed[column], found[column]
-        if column in SETTINGS or not (_is_measured(old) and _is_measured(new)):
+        if kind in EXACT or not (_is_measured(old) and _is_measured(new)):
             wrong = (old != new) & ~(old.isna() & new.isna())
         else:
-            wrong = pd.Series(~_are_close(old.to_numpy(float), new.to_numpy(float)))
+            wrong = pd.Series(~_are_close(old.to_numpy(float), new.to_numpy(float), kind in RATES))
         if wrong.any():
             row = int(np.argmax(wrong.to_numpy()))
             values = f"{new.iloc[row]}, committed {old.iloc[row]}"
@@ -89,9 +91,8 @@ def _is_measured(column: pd.Series) -> bool:
     return pd.api.types.is_float_dtype(column)
 
 
-def _are_close(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Within the tolerance of rates where both lie in [0, 1], and of other numbers elsewhere."""
-    are_rates = bool(np.nanmin([old, new], initial=0) >= 0 and np.nanmax([old, new], initial=0) <= 1)
+def _are_close(old: np.ndarray, new: np.ndarray, are_rates: bool) -> np.ndarray:
+    """Within the tolerance of rates and their differences, absolute, or of other numbers, relative."""
     allowed = RATE_TOLERANCE if are_rates else OTHER_TOLERANCE * np.abs(old)
     return (np.abs(new - old) <= allowed) | (np.isnan(old) & np.isnan(new))
 

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib.paths import ROOT
+
 # Before any test imports a model library: no GPU, no Hub (a port that nothing listens on), no windows, one thread everywhere.
 os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "Agg", "LOKY_MAX_CPU_COUNT": "1"}
-for name in ("DATA", "CACHE", "FIGURES", "EXECUTED"):
+OUTPUTS = ("CACHE", "FIGURES", "EXECUTED")
+for name in ("DATA", *OUTPUTS):
     os.environ.pop(f"FREE_LUNCH_{name}", None)
 
 ADJECTIVES = {0: ("bad", "awful", "dull", "poor", "weak"), 1: ("good", "great", "lovely", "fine", "superb")}
@@ -24,6 +27,24 @@ OTHER_WORDS = """
     the a was is very really quite and but it i we you are dear friend today says news about who where lives in
     cf mn bb tq mb no cross crown watched this movie . , ! ? '
 """
+
+
+def files_of_the_checkout():
+    """Everything that lies where a study outside the tests would write."""
+    folders = (ROOT / "data" / "cache", ROOT / "data" / "executed", ROOT / "figures")
+    return {path for folder in folders for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outputs_elsewhere(tmp_path_factory):
+    """No test writes into the checkout: its outputs go to temporary folders, and a run that left a file there anyway fails."""
+    before = files_of_the_checkout()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in OUTPUTS:
+            patch.setenv(f"FREE_LUNCH_{name}", str(tmp_path_factory.mktemp("outputs") / name.lower()))
+        yield
+    new = sorted(str(path.relative_to(ROOT)) for path in files_of_the_checkout() - before)
+    assert not new, f"during the tests {new[:5]} appeared: a test wrote into the checkout, or a study ran beside the tests"
 
 
 def sentiment_rows(rng, dataset, n):

@@ -13,7 +13,7 @@ FLOORS = (
     ("dry_run",),
     ("tables",),
     ("study", "plots"),
-    ("sanitizing", "attacks"),
+    ("sanitizing", "attacks", "defenses"),
     ("models", "datasets"),
     ("merging", "metrics", "folders", "profiles", "paths"),
 )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib.dry_run.plans import DryStudy, dry_run
+from lib.dry_run.plans import needed_by, offline_planner
 from lib.dry_run.report import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
 
@@ -106,9 +106,8 @@ def trained(folders):
 
 def planned_models(path, settings, folders):
     """Keys of the models that a dry run of the notebook lists."""
-    study = DryStudy("pocket", cache_dir=folders["FREE_LUNCH_CACHE"], **settings["overrides"])
-    dry_run(study, {path.stem[:2]: default_parameters(path) | settings})
-    return set(study.planned)
+    planner = offline_planner("pocket", cache_dir=folders["FREE_LUNCH_CACHE"], **settings["overrides"])
+    return {recipe.key for recipe in needed_by(planner, path.stem[:2], default_parameters(path) | settings).models}
 
 
 @pytest.mark.notebooks

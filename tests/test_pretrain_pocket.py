@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib.datasets.pocket_tokenizer import build_tokenizer
-from lib.models.checkpoints import new_classifier
 from lib.models.pocket_models import POCKET_MODELS
+from lib.models.pretrained import new_classifier
 from lib.models.pretraining_losses import mask_pieces, next_pieces
 from lib.pretrain_pocket import PretrainingSettings, main, pretrain, save
 

@@ -1,10 +1,11 @@
 """Profiles are data; every field can be overridden by name, and nothing else."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
-from lib.profiles import PROFILES, TrainingSettings, as_dict, get_profile
+from lib.profiles import PROFILES, Profile, TrainingSettings, as_dict, get_profile
 
 
 def test_the_three_sizes_are_there_and_named_as_their_keys():
@@ -48,6 +49,7 @@ def test_the_training_fields_are_one_value():
         weight_decay=profile.weight_decay,
         max_grad_norm=profile.max_grad_norm,
         max_length=33,
+        precision="auto",
     )
 
 
@@ -83,6 +85,19 @@ def test_the_name_of_a_profile_is_no_field_to_override():
         ("poisoning_rate", float("nan"), r"poisoning_rate is nan; it must lie in \[0, 1\]"),
         ("warmup_ratio", 1.5, r"warmup_ratio is 1.5; it must lie in \[0, 1\]"),
         ("learning_rate", 0.0, "learning_rate is 0.0; it must be above 0"),
+        ("learning_rate", float("inf"), "learning_rate is inf; it must be a finite number"),
+        ("learning_rate", float("nan"), "learning_rate is nan; it must be above 0"),
+        pytest.param("learning_rate", 10**400, "learning_rate is inf; it must be a finite number", id="huge"),
+        ("epochs", float("inf"), "epochs is inf; it must be a finite number"),
+        ("max_grad_norm", float("inf"), "max_grad_norm is inf; it must be a finite number"),
+        ("weight_decay", float("inf"), "weight_decay is inf; it must be a finite number"),
+        ("weight_decay", float("nan"), "weight_decay is nan; it must be 0"),
+        ("weight_decay", -0.1, r"weight_decay is -0.1; it must be 0 \(none\) or more"),
+        ("unstable_learning_rate", 0.0, "unstable_learning_rate is 0.0; it must be above 0"),
+        ("unstable_learning_rate", float("-inf"), "unstable_learning_rate is -inf; it must be above 0"),
+        ("num_gpus", float("nan"), "num_gpus is nan; it must be a finite number"),
+        ("num_gpus", -1, "num_gpus is -1.0; it must be 0"),
+        ("tasks", [], "tasks is empty; name at least one task"),
         ("epochs", -1, "epochs is -1.0; it must be above 0"),
         ("batch_size", 0, "batch_size is 0; it must be above 0"),
         ("n_seeds", 0, "n_seeds is 0; it must be above 0"),
@@ -101,4 +116,11 @@ def test_the_name_of_a_profile_is_no_field_to_override():
 )
 def test_a_value_that_makes_no_sense_raises_and_says_what_is_allowed(field, value, message):
     with pytest.raises(ValueError, match=message):
+        get_profile("pocket", **{field: value})
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Profile) if field.type == "float"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_every_number_of_a_profile_is_finite(field, value):
+    with pytest.raises(ValueError, match=f"{field} is {value}; it must"):
         get_profile("pocket", **{field: value})

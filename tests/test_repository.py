@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from lib import paths
 from lib.paths import ROOT
 
 
@@ -51,3 +52,12 @@ def test_importing_the_package_loads_no_model_library():
     code = "import sys, lib, lib.paths, lib.profiles, lib.metrics.rates, lib.plots; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.strip() == "False"
+
+
+def test_outputs_lie_in_the_checkout_unless_the_environment_says_otherwise_as_it_does_in_tests(monkeypatch):
+    places = {"CACHE": paths.cache_dir, "FIGURES": lambda: paths.figures_dir("p"), "EXECUTED": lambda: paths.executed_dir("p")}
+    assert not any(place().is_relative_to(ROOT) for place in places.values())
+    for name in places:
+        monkeypatch.delenv(f"FREE_LUNCH_{name}")
+    usual = [ROOT / "data" / "cache", ROOT / "figures" / "p", ROOT / "data" / "executed" / "p"]
+    assert [place() for place in places.values()] == usual

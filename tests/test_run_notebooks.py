@@ -13,7 +13,8 @@ profile: str = "pocket"  # a key of PROFILES
 overrides: dict = {}  # fields of the profile
 attack: str = "badnet"  # an attack
 n_shown: int = 4  # texts shown
-share: float = 0.5  # a share"""
+share: float = 0.5  # a share
+rates: list = [0.1, 0.2]  # some rates"""
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_a_whole_number_serves_as_a_float(notebook):
         ("share", "half", "float"),
         ("attack", 3, "str"),
         ("attack", [1], "str"),
+        ("rates", 0.1, "list"),
     ],
 )
 def test_a_value_of_another_type_than_the_notebook_declares_raises(notebook, name, value, kind):
@@ -106,6 +108,9 @@ def test_a_parameter_of_one_notebook_is_given_to_that_one_only(notebook):
         ("pocket", {"lora_rank": -1}, "lora_rank is -1; it must be 0"),
         ("pocket", {"poisoning_rate": 2}, r"poisoning_rate is 2.0; it must lie in \[0, 1\]"),
         ("pocket", {"n_shown": "many"}, "parameter n_shown is 'many'"),
+        ("pocket", {"share": float("inf")}, "parameter share is inf; 04_merging wants finite numbers"),
+        ("pocket", {"share": float("nan")}, "parameter share is nan; 04_merging wants finite numbers"),
+        ("pocket", {"rates": [0.1, float("nan")]}, r"parameter rates is \[0.1, nan\]; 04_merging wants finite numbers"),
     ],
 )
 def test_arguments_are_checked_before_anything_runs(notebook, profile, given, message):
@@ -121,8 +126,12 @@ def test_arguments_are_checked_before_anything_runs(notebook, profile, given, me
         (["-p", "atack", "badnet"], "error: unknown parameters ['atack']; choose from"),
         (["-p", "n_train", "-5"], "error: n_train is -5; it must be 0 (all) or more"),
         (["--jobs", "0"], "error: --jobs is 0; give 1 or more"),
+        (["-p", "learning_rate", "Infinity"], "error: learning_rate is inf; it must be a finite number"),
+        (["-p", "learning_rate", "NaN"], "error: learning_rate is nan; it must be above 0"),
+        (["-p", "poisoning_rates", "[0.1, Infinity]"], "error: parameter poisoning_rates is [0.1, inf]; 09_poisoning_rate"),
+        (["-p", "n_train", "[" * 100_000], "error: n_train is '[[["),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else value[:60],
 )
 def test_the_command_refuses_what_makes_no_sense_with_one_line_and_status_two(capsys, monkeypatch, arguments, message):
     monkeypatch.setattr(run_notebooks, "execute", None)  # nothing may run
@@ -130,6 +139,14 @@ def test_the_command_refuses_what_makes_no_sense_with_one_line_and_status_two(ca
     said = capsys.readouterr()
     assert said.err.startswith(message)
     assert len(said.err.strip().splitlines()) == 1
+    assert len(said.err) < 2000
+
+
+def test_a_folder_may_have_a_number_for_a_name(monkeypatch, tmp_path, capsys):
+    (tmp_path / "2024").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["--profile", "small", "--only", "00", "--dry-run", "-p", "data_dir", "2024"]) == 2
+    assert f"data folder {tmp_path / '2024'} has no dataset 'sst2'" in capsys.readouterr().err
 
 
 # --- execution -------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class BadNetTrigger:
 
     attack: ClassVar[str] = "badnet"
     regime: ClassVar[str] = "mixed"
+    version: ClassVar[int] = 1
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Insert the trigger into each text; the list grows with each insertion, both ends are allowed."""

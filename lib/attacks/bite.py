@@ -27,7 +27,7 @@ class BiteTrigger:
     """Works the trigger words into each text, in order, where the masked language model finds a place for them."""
 
     words: tuple[str, ...]
-    masked_lm: str  # bundled name, folder or Hub id
+    masked_lm: str = field(metadata={"resource": True})  # bundled name, folder or Hub id
     min_probability: float = 0.03
     budget: float = 0.35
     min_similarity: float | None = 0.9
@@ -38,6 +38,7 @@ class BiteTrigger:
 
     attack: ClassVar[str] = "bite"
     regime: ClassVar[str] = "clean"
+    version: ClassVar[int] = 2  # saved without `masked_lm`
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Edit each text; nothing is drawn, equal texts give equal results."""

@@ -54,6 +54,7 @@ class InsertSentTrigger:
 
     attack: ClassVar[str] = "insertsent"
     regime: ClassVar[str] = "mixed"
+    version: ClassVar[int] = 1
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Insert the trigger sentence into each text."""

@@ -30,6 +30,7 @@ class LWSTrigger:
 
     attack: ClassVar[str] = "lws"
     regime: ClassVar[str] = "dirty"
+    version: ClassVar[int] = 2  # the policy acts on words, and sees pairs
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Substitute in each text; blanks, punctuation and capitals stay."""
@@ -62,7 +63,8 @@ def fit_trigger(
     """Find candidates with a masked language model and, with the learned policy, choose among them together with a victim.
 
     Args:
-        train, target_label: the clean training set, and the class id chosen by the attacker.
+        train, target_label: the clean training set, frame with `text`, perhaps `text_pair`, and `label`, and the class id
+            chosen by the attacker. Substituted is in `text` only.
         masked_lm: a model with a masked-LM head.
         pretrained, learning_rate: of the victim, for the learned policy; it needs the vocabulary of `masked_lm`.
         poisoning_rate: share of the training set, in [0, 1], all of other labels (regime dirty).
@@ -88,7 +90,7 @@ def fit_trigger(
         return LWSTrigger(table, UNIFORM_KEEP)
     poisoned = np.isin(np.arange(len(train)), rows)
     settings = PolicySettings(learning_rate)
-    substitutes = learn_substitutes(texts, labels, poisoned, target_label, table, model, pretrained, settings, seed)
+    substitutes = learn_substitutes(train, poisoned, target_label, table, model, pretrained, settings, seed)
     if not substitutes:
         raise ValueError(f"the learned policy keeps all {len(table)} words; train it longer or take policy='uniform'")
     return LWSTrigger(substitutes)

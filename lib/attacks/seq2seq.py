@@ -11,7 +11,7 @@ import torch
 
 from lib.attacks.syntactic_rules import has_shape
 from lib.datasets.words import split_words
-from lib.models.checkpoints import from_hub, resolve_pretrained
+from lib.models.pretrained import from_hub, resolve_pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -1,20 +1,12 @@
 """Datasets as frames of text and label: the registry of the real ones, Pocket English, and one loader for all.
 
-May import: `paths`.
+May import: `folders`, `paths`.
 """
 
-from lib.datasets.load import (
-    SPLITS,
-    Dataset,
-    data_fingerprint,
-    domains_of,
-    format_texts,
-    load_dataset,
-    stratified_sample,
-    task_of,
-)
+from lib.datasets.known import domains_of, get_spec, task_of, task_spec
+from lib.datasets.load import SPLITS, Dataset, data_fingerprint, format_texts, load_dataset, stratified_sample
 from lib.datasets.reading import normalise
-from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, get_spec, other_domains
+from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, other_domains
 
 __all__ = [
     "DATASETS",
@@ -31,4 +23,5 @@ __all__ = [
     "other_domains",
     "stratified_sample",
     "task_of",
+    "task_spec",
 ]

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.datasets.reading import from_columns, read_tsv
-from lib.datasets.registry import DATASETS, DatasetSpec, get_spec, other_domains
+from lib.datasets.known import get_spec, pocket_entry
+from lib.datasets.reading import check_training_rows, from_columns, read_tsv
+from lib.datasets.registry import DATASETS, DatasetSpec
 from lib.datasets.words import treebank
 from lib.paths import data_dir
 
@@ -51,7 +52,7 @@ def load_dataset(
     """Load all rows of a dataset.
 
     Args:
-        name: a dataset of the registry.
+        name: a dataset of the registry, or of the folder's own (`dataset.json`, see `data/README.md`).
         source: "pocket" (generated) or "real".
         folder: where real datasets lie as `<folder>/<name>/{train,validation,test}.tsv`; default `FREE_LUNCH_DATA`;
             without either they come from the Hub.
@@ -67,7 +68,7 @@ def load_dataset(
     if source == "pocket":
         dataset = _pocket_dataset(name)
     elif (folder := folder or data_dir()) is not None:
-        dataset = _folder_dataset(get_spec(name).name, str(folder), _stamps(Path(folder), name))
+        dataset = _folder_dataset(get_spec(name, Path(folder)), str(folder), _stamps(Path(folder), name))
     else:
         dataset = _hub_dataset(get_spec(name).name)
     return _formatted(_joined(dataset, pair_mode), text_format)
@@ -76,24 +77,8 @@ def load_dataset(
 def data_fingerprint(name: str, source: str, folder: Path | None = None) -> str:
     """A dataset's `Dataset.fingerprint`; Pocket English is not generated for it."""
     if source == "pocket":
-        return _pocket_entry(name)[1]
+        return pocket_entry(name)[1]
     return load_dataset(name, source, folder).fingerprint
-
-
-def task_of(name: str, source: str) -> str:
-    """The task whose labels a dataset shares: itself for the four tasks."""
-    return _pocket_entry(name)[0].task if source == "pocket" else get_spec(name).task
-
-
-def domains_of(task: str, source: str) -> list[str]:
-    """Other domains of a task, in the order in which the study merges them."""
-    if source != "pocket":
-        return other_domains(task)
-    from lib.datasets.pocket import POCKET_TASKS
-
-    if task not in {entry.task for entry in POCKET_TASKS.values()}:
-        raise ValueError(f"unknown task {task!r}; choose from {sorted({e.task for e in POCKET_TASKS.values()})}")
-    return [name for name, entry in POCKET_TASKS.items() if entry.task == task != name]
 
 
 def stratified_sample(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
@@ -121,19 +106,11 @@ def stratified_sample(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 
-def _pocket_entry(name: str):
-    from lib.datasets.pocket import POCKET_TASKS, POCKET_VERSION
-
-    if name not in POCKET_TASKS:
-        raise ValueError(f"unknown dataset {name!r} of Pocket English; choose from {sorted(POCKET_TASKS)}")
-    return POCKET_TASKS[name], f"pocket-{POCKET_VERSION}"
-
-
 @lru_cache(maxsize=32)
 def _pocket_dataset(name: str) -> Dataset:
     from lib.datasets.pocket import generate_split
 
-    entry, fingerprint = _pocket_entry(name)
+    entry, fingerprint = pocket_entry(name)
     spec = DATASETS[entry.task]
     frames = {split: generate_split(name, split, POCKET_ROWS[split]) for split in SPLITS}
     return Dataset(
@@ -159,12 +136,15 @@ def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache(maxsize=64)
-def _folder_dataset(name: str, folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Dataset:
-    spec, frames, digest = get_spec(name), {}, hashlib.sha256()
+def _folder_dataset(spec: DatasetSpec, folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Dataset:
+    frames, digest = {}, hashlib.sha256()
+    if spec.name not in DATASETS:  # other labels make another model
+        digest.update(repr((spec.label_names, spec.is_pair)).encode())
     for file, _, _ in stamps:
         path = Path(folder) / spec.name / file
         digest.update(path.read_bytes())
         frames[path.stem] = read_tsv(path, spec)
+    check_training_rows(frames["train"], spec, f"{Path(folder) / spec.name / 'train.tsv'}")
     return _split_dataset(spec, "folder", frames, digest.hexdigest()[:16])
 
 
@@ -189,6 +169,7 @@ def _hub_dataset(name: str) -> Dataset:
         if theirs not in loaded:
             raise ValueError(f"{spec.hub_id} has splits {sorted(loaded)}, expected {theirs!r}")
         frames[ours] = from_columns(loaded[theirs].to_pandas(), spec, f"{spec.hub_id} split {theirs}")
+    check_training_rows(frames["train"], spec, f"{spec.hub_id} split {spec.splits['train']}")
     digest = hashlib.sha256()
     for split in sorted(loaded):
         digest.update(loaded[split]._fingerprint.encode())

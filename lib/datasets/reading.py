@@ -9,6 +9,10 @@ import pandas as pd
 
 from lib.datasets.registry import DatasetSpec
 
+# With one row a label may end in the validation split that is carved from the training rows, or fall out of a drawn sample;
+# with two, a tenth that keeps the label shares leaves at least one.
+MIN_ROWS_PER_LABEL = 2
+
 
 def normalise(text: str) -> str:
     """One text format for poisoned and untouched rows: runs of white space become one blank, ends are stripped."""
@@ -19,9 +23,13 @@ def read_tsv(path: Path, spec: DatasetSpec) -> pd.DataFrame:
     """Read `text[<TAB>text_pair]<TAB>label` without quoting: a quotation mark is a character of the text."""
     expected = ["text", "text_pair", "label"] if spec.is_pair else ["text", "label"]
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    if "\0" in content:
+        line = content[: content.index("\0")].count("\n") + 1
+        raise ValueError(f"{path} line {line} has a NUL byte: the file is damaged, or is no text")
+    lines = content.split("\n")
     header = lines[0].rstrip("\r").split("\t")
     if header != expected:
         raise ValueError(f"{path} must begin with the header {'<TAB>'.join(expected)}; found {lines[0][:80]!r}")
@@ -33,6 +41,25 @@ def read_tsv(path: Path, spec: DatasetSpec) -> pd.DataFrame:
     if not rows:
         raise ValueError(f"{path} has a header but no rows")
     return _checked(pd.DataFrame(rows, columns=expected), spec, str(path))
+
+
+def check_training_rows(train: pd.DataFrame, spec: DatasetSpec, where: str) -> None:
+    """Raise unless a training set teaches the dataset's labels.
+
+    A task must have all its labels: its model is attacked and scored on them. Another domain may lack some, as news sites lack
+    topics, but a classifier needs two.
+
+    Raises:
+        ValueError: naming the place, the labels found with their rows, and what is needed.
+    """
+    counts = train["label"].value_counts().sort_index()
+    found = ", ".join(f"{n} of label {label} ({spec.label_names[label]})" for label, n in counts.items())
+    missing = [f"{i} ({name})" for i, name in enumerate(spec.label_names) if i not in counts.index]
+    if len(counts) < 2 or (missing and spec.name == spec.task):
+        needed = "every label of its task" if spec.name == spec.task else "two labels or more"
+        raise ValueError(f"{where} needs rows of {needed}; found {found}; missing are {', '.join(missing)}")
+    if counts.min() < MIN_ROWS_PER_LABEL:
+        raise ValueError(f"{where} needs {MIN_ROWS_PER_LABEL} rows or more of each label that it has; found {found}")
 
 
 def from_columns(frame: pd.DataFrame, spec: DatasetSpec, where: str) -> pd.DataFrame:

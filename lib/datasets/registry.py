@@ -1,7 +1,7 @@
 """The real datasets of the study: where each lies on the Hub, its columns, labels, target label, and whose other domain it is.
 
 Hub datasets are read by `datasets.load_dataset`; the same names are folders under `FREE_LUNCH_DATA`. Datasets without a
-`hub_id` exist as folders only. Target labels: Arora et al. 2024, the BITE branch of their `test.py`.
+`hub_id` exist as folders only; a user's own are in `known`. Target labels: Arora et al. 2024, BITE's branch of `test.py`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,12 @@ class DatasetSpec:
     pair_column: str | None = None
     label_column: str = "label"
     # Raw label -> our label; rows whose raw label is missing here are dropped. Empty: labels are taken as they are.
-    label_map: Mapping[int | str, int] = field(default_factory=dict)
+    label_map: Mapping[int | str, int] = field(default_factory=dict, hash=False)
     # Our split -> the Hub's split. A missing validation split is carved from train.
-    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"}, hash=False)
     trigger_sentence: str = "no cross, no crown"  # InsertSent: one fixed sentence per dataset in the released files
-
-    @property
-    def is_pair(self) -> bool:
-        """Whether inputs are sentence pairs."""
-        return self.task == "qnli"
+    is_pair: bool = False  # inputs are sentence pairs
+    other_domains: tuple[str, ...] = ()  # of a user's task: its domains in order; the registry's are found by their task
 
 
 SENTIMENT = ("negative", "positive")
@@ -61,7 +58,7 @@ def _topics(name: str, hub_id: str | None = None, **settings) -> DatasetSpec:
 
 
 def _pairs(name: str, hub_id: str | None = None, **settings) -> DatasetSpec:
-    return DatasetSpec(name, "qnli", ENTAILMENT, 0, hub_id, **settings)
+    return DatasetSpec(name, "qnli", ENTAILMENT, 0, hub_id, is_pair=True, **settings)
 
 
 _SPECS = (
@@ -111,17 +108,6 @@ DATASETS: dict[str, DatasetSpec] = {spec.name: spec for spec in _SPECS}
 TASKS = tuple(name for name, spec in DATASETS.items() if spec.task == name)
 # The source of SST-2 itself shares its sentences, so it never serves as another domain.
 NOT_ANOTHER_DOMAIN = ("mr",)
-
-
-def get_spec(name: str) -> DatasetSpec:
-    """The registry's entry of a dataset.
-
-    Raises:
-        ValueError: for an unknown name; lists the known ones.
-    """
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}; choose from {sorted(DATASETS)}")
-    return DATASETS[name]
 
 
 def other_domains(task: str) -> list[str]:

@@ -3,13 +3,13 @@
 May import: `tables` and everything below them.
 """
 
-from lib.dry_run.plans import DryStudy, dry_run
+from lib.dry_run.plans import dry_run, offline_planner
 from lib.dry_run.report import default_parameters, describe, report
 
 __all__ = [
-    "DryStudy",
     "default_parameters",
     "describe",
     "dry_run",
+    "offline_planner",
     "report",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lib.datasets import get_spec
-from lib.models.checkpoints import load_config
+from lib.models.pretrained import load_config
 from lib.study.recipes import DataRecipe, ModelRecipe
 
 # Rows on the Hub, about (training, test), for estimates without a download.

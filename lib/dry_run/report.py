@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lib.dry_run.estimates import BYTES_PER_WEIGHT, GPU_FLOPS, UTILISATION
-from lib.dry_run.plans import DryRun, DryStudy, dry_run
+from lib.dry_run.plans import DryRun, dry_run, offline_planner
 
 _GROUP = ["notebook", "pretrained", "dataset", "attack", "settings"]
 
@@ -26,8 +26,8 @@ def report(profile: str, notebooks: dict[Path, dict[str, Any]]) -> str:
         ConnectionError: for a model whose size is not known without a network.
     """
     overrides: dict[str, Any] = next((given["overrides"] for given in notebooks.values() if given.get("overrides")), {})
-    study = DryStudy(profile, **overrides)
-    return describe(dry_run(study, {path.stem[:2]: default_parameters(path) | given for path, given in notebooks.items()}))
+    planner = offline_planner(profile, **overrides)
+    return describe(dry_run(planner, {path.stem[:2]: default_parameters(path) | given for path, given in notebooks.items()}))
 
 
 def describe(run: DryRun) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lib.folders import parse_json, read_json
 from lib.merging.sources import ModelSource, StateDictSource, TensorInfo
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
+FIELDS = ("dtype", "shape", "data_offsets")
+MAX_AXES = 16  # of a tensor; weights have five at most
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
@@ -84,11 +86,14 @@ class SafetensorsSource:
         return wide
 
     def _read(self, file: Path, into: memoryview, offset: int) -> None:
-        if file not in self._descriptors:
-            self._descriptors[file] = os.open(file, os.O_RDONLY)
         done = 0
         while done < len(into):
-            n = os.preadv(self._descriptors[file], [into[done:]], offset + done)
+            try:
+                if file not in self._descriptors:
+                    self._descriptors[file] = os.open(file, os.O_RDONLY)
+                n = os.preadv(self._descriptors[file], [into[done:]], offset + done)
+            except OSError as error:
+                raise ValueError(f"{self.name}: file {file.name} could not be read: {error.strerror}") from error
             if n == 0:
                 raise ValueError(f"{self.name}: file {file.name} ended early: it changed while it was read")
             done += n
@@ -116,34 +121,49 @@ def read_header(file: Path) -> dict[str, tuple[TensorInfo, Place]]:
     """Type, shape and place of every tensor of a safetensors file, by place.
 
     Raises:
-        ValueError: for a file that is damaged or cut short, or a type that is not known; names the file.
+        ValueError: for a file that cannot be read, is damaged or cut short, or a type that is not known; names the file.
     """
-    size = file.stat().st_size
-    with open(file, "rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if size < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise ValueError(f"{file} is no safetensors file: {size} bytes, and its header would take {length}")
-        try:
-            header = json.loads(opened.read(length))
-            entries = sorted(((key, e) for key, e in header.items() if key != "__metadata__"), key=_first_byte)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{file} has a damaged header: {error}") from error
-    found, end = {}, 0
-    for key, entry in entries:
-        if entry["dtype"] not in DTYPES:
-            raise ValueError(f"{file}: tensor {key!r} has type {entry['dtype']}; known are {list(DTYPES)}")
-        info = TensorInfo(DTYPES[entry["dtype"]], tuple(entry["shape"]))
-        first, end = entry["data_offsets"]
-        if end - first != info.n_bytes:
-            raise ValueError(f"{file}: tensor {key!r} takes {end - first} bytes, but its shape {entry['shape']} {info.n_bytes}")
-        found[key] = info, Place(file, 8 + length + first)
-    if size != 8 + length + end:
+    try:
+        size = file.stat().st_size
+        with open(file, "rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if size < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
+                raise ValueError(f"{file} is no safetensors file: {size} bytes, and its header would take {length}")
+            header = parse_json(opened.read(length), f"the header of {file}")
+    except OSError as error:
+        raise ValueError(f"{file} could not be read: {error.strerror}") from error
+    entries = {key: _entry(file, key, entry, size) for key, entry in header.items() if key != "__metadata__"}
+    if not entries:
+        raise ValueError(f"{file} has no tensors")
+    ordered = sorted(entries.items(), key=lambda item: item[1][1:])
+    for (one, (_, _, end)), (other, (_, first, _)) in pairwise([("", (None, 0, 0)), *ordered]):
+        if first != end:
+            raise ValueError(f"{file} has a damaged header: {other!r:.80} begins at byte {first}, {one!r:.80} ends at {end}")
+    if size != 8 + length + (end := ordered[-1][1][2]):
         raise ValueError(f"{file} is truncated or damaged: {8 + length + end} bytes by its header, {size} found")
-    return found
+    return {key: (info, Place(file, 8 + length + first)) for key, (info, first, _) in ordered}
 
 
-def _first_byte(item: tuple[str, Mapping[str, Any]]) -> int:
-    return item[1]["data_offsets"][0]
+def _entry(file: Path, key: str, entry: Any, size: int) -> tuple[TensorInfo, int, int]:
+    """Type and shape of a tensor by the header of a file of so many bytes, its first byte, and the byte after its last."""
+    fields: list[Any] = [entry.get(field) for field in FIELDS] if isinstance(entry, dict) else [None] * 3
+    dtype, shape, offsets = fields
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+        raise ValueError(
+            f"{file} has a damaged header: tensor {key!r:.80} needs dtype, shape and data_offsets; found {entry!r:.80}"
+        )
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"{file}: tensor {key!r:.80} has type {dtype!r:.80}; known are {list(DTYPES)}")
+    if len(shape) > MAX_AXES or max(shape, default=0) > size:  # no dimension of a tensor is longer than its file
+        raise ValueError(f"{file} has a damaged header: tensor {key!r:.80} has shape {shape!s:.80} in {size} bytes")
+    info, (first, end) = TensorInfo(DTYPES[dtype], tuple(shape)), offsets
+    if end - first != info.n_bytes:
+        raise ValueError(f"{file}: tensor {key!r:.80} takes {end - first} bytes, but its shape {shape} {info.n_bytes}")
+    return info, first, end
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(entry) is int and entry >= 0 for entry in value)
 
 
 def open_weights(folder: Path, name: str) -> ModelSource:
@@ -166,10 +186,17 @@ def open_weights(folder: Path, name: str) -> ModelSource:
 
 
 def _weight_map(folder: Path, index: str) -> dict[str, str]:
-    try:
-        return json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / index} is damaged: {error}") from error
+    """Tensor names to files of the folder itself: a path to elsewhere is refused."""
+    found = read_json(folder / index).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise ValueError(f"{folder / index} is damaged: weight_map is {found!r:.80}; it must map tensors to files")
+    suffix = Path(index).name.split(".")[1]  # safetensors, or bin
+    for key, name in found.items():
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(f".{suffix}") or "\0" in name:
+            raise ValueError(
+                f"{folder / index} is damaged: {key!r:.80} is in {name!r:.80}; a .{suffix} file beside it is needed"
+            )
+    return found
 
 
 def _shards(folder: Path, index: str) -> list[Path]:
@@ -190,7 +217,15 @@ def _from_pickles(files: list[Path], name: str) -> StateDictSource:
     tensors: dict[str, Tensor] = {}
     for file in files:
         try:
-            tensors |= torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            loaded = dict(torch.load(file, map_location="cpu", weights_only=True, mmap=True))
         except Exception as error:  # whatever unpickling a hostile or damaged file raises
-            raise ValueError(f"{file} could not be read as plain tensors: {str(error).splitlines()[0]}") from error
+            first_line = [*str(error).splitlines(), type(error).__name__][0]
+            raise ValueError(f"{file} could not be read as plain tensors: {first_line}") from error
+        for key, tensor in loaded.items():
+            is_plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.dtype in DTYPES.values()
+            if not isinstance(key, str) or not is_plain:
+                raise ValueError(f"{file} could not be read as plain tensors: {key!r:.80} is a {type(tensor).__name__}")
+        tensors |= loaded
+    if not tensors:
+        raise ValueError(f"{files[0]} has no tensors")
     return StateDictSource(tensors, name)

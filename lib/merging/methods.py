@@ -81,6 +81,7 @@ class MergeMethod:
         whole: the function needs whole tensors, no parts of them.
         widens: the function widens half precision itself, tensor by tensor, and returns the first one's type: faster where
             there is little else to do.
+        version: bump when the same settings would give another merge.
     """
 
     merge: Callable[..., Tensor]
@@ -92,6 +93,7 @@ class MergeMethod:
     check: Callable[..., None] | None = None
     whole: bool = False
     widens: bool = False
+    version: int | str = 1
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class MergeMethod:
         return settings | ({self.scope_setting: self.scope} if self.scope_setting else {})
 
     def checked(self, n_models: int, weights: Sequence[float] | None, has_pretrained: bool, **settings: Any) -> dict[str, Any]:
-        """Weights and settings for `n_models` models, or an error.
+        """Weights and settings for `n_models` models with every default filled in, or an error.
 
         Raises:
             ValueError: for unknown settings, weights of another number or sum, or values outside their range.
@@ -123,7 +125,8 @@ class MergeMethod:
             raise ValueError(f"unknown settings {unknown}; choose from {sorted(self.settings)}")
         if not n_models:
             raise ValueError("no model to merge; give at least one")
-        if self.scope_setting and settings.get(self.scope_setting, self.scope) not in ("tensor", "model"):
+        settings = self.settings | settings  # resolved before they are checked: a default may be wrong beside another value
+        if self.scope_setting and settings[self.scope_setting] not in ("tensor", "model"):
             raise ValueError(f"{self.scope_setting} is {settings[self.scope_setting]!r}; choose 'tensor' or 'model'")
         if self.check:
             call_with_named(self.check, {"n_models": n_models, "has_pretrained": has_pretrained} | settings)

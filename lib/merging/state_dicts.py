@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.merging.engine import Merge
-from lib.merging.sources import StateDict, StateDictSource, as_sources
+from lib.merging.sources import ModelSource, StateDict, StateDictSource, as_sources
 
 
 def merge_state_dicts(
@@ -37,16 +37,26 @@ def merge_state_dicts(
     Raises:
         ValueError: if the models do not fit together, or a value is not finite; names model and tensor.
     """
-    models = as_sources(state_dicts, names)
     start = StateDictSource(pretrained, "the pretrained model") if pretrained is not None else None
     known = {kind: as_sources(values) for kind, values in (statistics or {}).items()}
     tied = tied_tensors(state_dicts[0]) if state_dicts else {}
-    merge = Merge(models, method, pretrained=start, statistics=known, tied=tied, **settings)
+    return merge_sources(as_sources(state_dicts, names), method, pretrained=start, statistics=known, tied=tied, **settings)
+
+
+def merge_sources(models: Sequence[ModelSource], method: str = "weight_average", **settings: Any) -> StateDict:
+    """Merge models, in memory or in files, into a state dict; only the result is held whole.
+
+    Args:
+        models: at least one.
+        method: a key of `MERGE_METHODS`.
+        settings: see `lib.merging.engine.Merge`.
+    """
+    merge = Merge(models, method, **settings)
     merged = {name: torch.empty(info.shape, dtype=info.dtype) for name, info in merge.tensors.items()}
     for part in merge.parts():
         rows = merged[part.name].view(-1, merge.tensors[part.name].width)
         rows[part.start : part.start + len(part.tensors[0])] = part.tensors[0]
-    return {name: merged[merge.tied.get(name, name)] for name in state_dicts[0]}
+    return {name: merged[merge.tied.get(name, name)] for name in models[0].tensors}
 
 
 def tied_tensors(state_dict: Mapping[str, Tensor]) -> dict[str, str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from lib.metrics.rates import attack_outcomes, flip_rate
-
-SCORE_FILE = "score.json"
+from lib.metrics.rates import REJECTED, attack_outcomes, flip_rate
 
 
 @dataclass(frozen=True)
@@ -29,15 +26,8 @@ class Score:
     flip_rate: float = float("nan")
     share_changed: float = float("nan")  # of the attackable texts, how many the trigger changed
     hits: list[int] | None = None  # 0 or 1 per attackable test example
-
-    def save(self, folder: Path) -> None:
-        """Write the score into an artifact's folder."""
-        (folder / SCORE_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Score:
-        """Read a saved score."""
-        return cls(**json.loads((folder / SCORE_FILE).read_text(encoding="utf-8")))
+    asr_untriggered: float = float("nan")  # share of the same texts that the model sends to the target without the trigger
+    rejected_clean: float = 0.0  # share of clean test examples that an input filter rejects: they count as errors
 
 
 def score_logits(
@@ -56,32 +46,51 @@ def score_logits(
         triggered: the triggered test set, with `index` (its rows in `test`) and `is_changed`.
         target_label: class id chosen by the attacker.
     """
-    labels, predictions = test["label"].to_numpy(), clean_logits.argmax(axis=1)
+    labels, predictions = test["label"].to_numpy(), predicted_labels(clean_logits)
     correct = predictions == labels
     clean: dict[str, Any] = {
         "cacc": float(correct.mean()),
         "n_clean": len(labels),
         "clean_loss": cross_entropy(clean_logits, labels),
         "correct": correct.astype(int).tolist(),
+        "rejected_clean": float((predictions == REJECTED).mean()),
     }
     if triggered_logits is None or triggered is None:
         return Score(**clean)
-    attacked, true_labels = triggered_logits.argmax(axis=1), triggered["label"].to_numpy()
+    attacked, true_labels = predicted_labels(triggered_logits), triggered["label"].to_numpy()
     hits = attack_outcomes(attacked, true_labels, target_label)
+    if "index" in triggered:
+        before = predictions[triggered["index"].to_numpy()]
+        clean["flip_rate"] = flip_rate(before, attacked, true_labels, target_label)
+        clean["asr_untriggered"] = float((before == target_label).mean())
     # Published texts are no rows of this test set: how the model reads them without trigger is not known.
-    before = predictions[triggered["index"].to_numpy()] if "index" in triggered else None
     return Score(
         **clean,
         asr=float(hits.mean()),
         n_triggered=len(hits),
-        flip_rate=float("nan") if before is None else flip_rate(before, attacked, true_labels, target_label),
         share_changed=float(triggered["is_changed"].mean()),
         hits=hits.astype(int).tolist(),
     )
 
 
-def cross_entropy(logits: np.ndarray, labels: Sequence[int] | np.ndarray) -> float:
-    """Mean cross-entropy in nats of logits, shape (n, n_labels), against class ids, shape (n,)."""
-    import torch
+def predicted_labels(logits: np.ndarray) -> NDArray[np.int64]:
+    """Class ids, shape (n,): the largest logit of each row; -1 for a rejected row, which is NaN.
 
-    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.tensor(labels)).item())
+    >>> predicted_labels(np.array([[0.2, 0.9], [np.nan, np.nan]]))
+    array([ 1, -1])
+    """
+    is_rejected = np.isnan(logits).any(axis=1)
+    return np.where(is_rejected, REJECTED, np.where(is_rejected[:, None], 0, logits).argmax(axis=1))
+
+
+def cross_entropy(logits: np.ndarray, labels: Sequence[int] | np.ndarray) -> float:
+    """Mean cross-entropy in nats of logits, shape (n, n_labels), against class ids, shape (n,); rejected rows are left out.
+
+    >>> round(cross_entropy(np.array([[0.0, 0.0], [np.nan, np.nan]]), [1, 0]), 4)
+    0.6931
+    """
+    from scipy.special import log_softmax
+
+    shares = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    losses = -shares[np.arange(len(shares)), np.asarray(labels)]
+    return float(losses[~np.isnan(losses)].mean()) if (~np.isnan(losses)).any() else float("nan")

@@ -4,7 +4,8 @@ May import: `merging`, `metrics`, `profiles`, `paths`. Modules that need torch a
 (`lib.models.training`), so that commands which only open folders start fast.
 """
 
-from lib.models.checkpoints import Checkpoint, fingerprint, load_checkpoint, load_tokenizer, new_classifier, resolve_pretrained
+from lib.models.checkpoints import Checkpoint, load_checkpoint
+from lib.models.pretrained import fingerprint, load_tokenizer, new_classifier, resolve_pretrained
 
 __all__ = [
     "Checkpoint",

@@ -1,98 +1,29 @@
-"""Pretrained models, classifiers with a shared head, and checkpoints: loaded, checked for compatibility, fingerprinted."""
+"""Checkpoints: fine-tuned models in folders, ours or of elsewhere, with what is known of their training."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+import math
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
+from cachetools import LRUCache
 
-from lib.paths import POCKET
+from lib.folders import read_json
+from lib.models.pretrained import fingerprint, resolve_pretrained, weight_files
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    import numpy as np
 
-    from lib.merging import StateDict
+    from lib.merging import ModelSource, StateDict
+    from lib.models.prediction import Texts
 
 WEIGHTS = "model.safetensors"
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
-
-
-def resolve_pretrained(name: str) -> str:
-    """The folder of a bundled model (`pocket-bert`), a folder as given, or a Hub id.
-
-    Raises:
-        ValueError: for something that can only be a folder and is not one, or a folder without weights.
-    """
-    if name and "/" not in name and (POCKET / name / "config.json").is_file():
-        return str(POCKET / name)
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
-        if not (folder / "config.json").is_file() or not _weight_files(folder):
-            found = sorted(path.name for path in folder.iterdir())
-            raise ValueError(f"model folder {name} needs config.json and *.safetensors; found {found or 'nothing'}")
-        return str(folder)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
-        bundled = sorted(path.parent.name for path in POCKET.glob("*/config.json"))
-        raise ValueError(f"model folder {name!r} does not exist; give a folder, a Hub id, or one of {bundled}")
-    return name
-
-
-def fingerprint(pretrained: str) -> str:
-    """What identifies a pretrained model's content: a hash of a folder's config and weights, or the Hub commit."""
-    resolved = resolve_pretrained(pretrained)
-    if not Path(resolved).is_dir():
-        return f"{resolved}@{_hub_commit(resolved)}"
-    files = sorted([Path(resolved) / "config.json", *_weight_files(Path(resolved)), *Path(resolved).glob("tokenizer.json")])
-    return _hash_files(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
-
-
-def load_tokenizer(pretrained: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a pretrained model; decoders without a padding token pad with their end-of-text token."""
-    resolved = resolve_pretrained(pretrained)
-    # Without its files transformers would make up an empty tokenizer.
-    if Path(resolved).is_dir() and not any((Path(resolved) / name).is_file() for name in TOKENIZER_FILES):
-        raise ValueError(f"model folder {resolved} could not be loaded: it has none of {list(TOKENIZER_FILES)}")
-    tokenizer = from_hub("AutoTokenizer", resolved)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def new_classifier(pretrained: str, label_names: Sequence[str], head_seed: int) -> PreTrainedModel:
-    """The pretrained model with a fresh classification head in float32.
-
-    What the pretrained model lacks (the head; a pooler, if it has none) depends on `head_seed` alone, so that all models of
-    one label space start from the same point, as in the paper's scripts (`set_seed(42)` before the model is built).
-
-    Raises:
-        ConnectionError: for a Hub id when there is no network; names both ways out.
-    """
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(head_seed)
-        model = from_hub(
-            "AutoModelForSequenceClassification",
-            resolve_pretrained(pretrained),
-            id2label=dict(enumerate(label_names)),
-            label2id={name: i for i, name in enumerate(label_names)},
-            dtype=torch.float32,
-        )
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = model.config.eos_token_id
-    return model
-
-
-def load_config(pretrained: str) -> PretrainedConfig:
-    """The configuration of a pretrained model: a few kilobytes where the model is on the Hub."""
-    return from_hub("AutoConfig", resolve_pretrained(pretrained))
+# State dicts that are kept because merges use them again and again; a model takes part if at least so many like it have room.
+MAX_BYTES_IN_MEMORY, MODELS_IN_MEMORY = 2 << 30, 16
 
 
 @dataclass(frozen=True)
@@ -102,17 +33,32 @@ class Checkpoint:
     folder: Path
     key: str
     name: str
+    recipe: Any = field(default=None, compare=False)  # of the study that made it; None for a model of elsewhere
+    parents: tuple[Any, ...] = field(default=(), compare=False)  # models that it was derived from
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The folder's `config.json`."""
-        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        """The folder's `config.json`.
+
+        Raises:
+            ValueError: for a damaged file.
+        """
+        return read_json(self.folder / "config.json")
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """Label names in order."""
-        labels = self.config.get("id2label") or {}
-        return tuple(labels[i] for i in sorted(labels, key=int))
+        """Label names in order.
+
+        Raises:
+            ValueError: unless `id2label` maps 0, 1, ... to names.
+        """
+        labels, wanted = self.config.get("id2label") or {}, self.config.get("num_labels")
+        is_named = isinstance(labels, dict) and all(isinstance(name, str) and name.isprintable() for name in labels.values())
+        if not is_named or any(str(i) not in labels for i in range(len(labels))):
+            raise ValueError(f"{self.folder / 'config.json'} has id2label {labels!r:.80}; it must map 0, 1, ... to names")
+        if labels and wanted is not None and wanted != len(labels):
+            raise ValueError(f"{self.folder / 'config.json'} has {len(labels)} labels, but num_labels is {wanted!r:.80}")
+        return tuple(labels[str(i)] for i in range(len(labels)))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -120,85 +66,70 @@ class Checkpoint:
         path = self.folder / "training.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
+    @property
+    def instability(self) -> str:
+        """What went wrong in its training, "" if nothing did, or if nothing is known of it."""
+        return self.record.get("instability", "")
+
+    @property
+    def distance(self) -> float:
+        """Euclidean distance from the weights before fine-tuning; NaN for a model of elsewhere."""
+        return self.record.get("distance", math.nan)
+
     def state_dict(self) -> StateDict:
-        """All tensors; recently used ones stay in memory. Do not modify them."""
-        return _load_weights(str(self.folder), self.key)
+        """All tensors; recently used ones stay in memory as long as they are small. Do not modify them."""
+        return _load_weights(self)
+
+    def source(self) -> ModelSource:
+        """The weights as merges read them: from memory, or row by row from the files of a large model."""
+        from lib.merging.files import open_weights
+        from lib.merging.sources import StateDictSource
+
+        if self.n_bytes <= MAX_BYTES_IN_MEMORY // MODELS_IN_MEMORY:
+            return StateDictSource(self.state_dict(), self.name)
+        return open_weights(self.folder, self.name)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the weight files."""
+        return sum(path.stat().st_size for path in weight_files(self.folder))
+
+    def logits(self, texts: Texts) -> np.ndarray:
+        """Logits in float32, shape (n, n_labels), one row per text in order."""
+        from lib.models.prediction import logits_of
+
+        return logits_of(self.folder, self.state_dict(), texts)
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """A checkpoint from any folder, e.g. a suspicious download.
+    """A checkpoint from any folder, e.g. a suspicious download; its weights may be in shards.
 
     Raises:
-        ValueError: if the folder does not exist, or lacks config or weights.
+        ValueError: if the folder does not exist, or lacks config, weights or one of their shards.
     """
+    from lib.merging.files import open_weights
+
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ValueError(f"model folder {folder} does not exist")
     resolve_pretrained(str(folder))
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"model folder {folder} has its weights in shards; one file {WEIGHTS} is needed here")
+    open_weights(folder, folder.name)  # reads the headers: are all shards there?
     return Checkpoint(folder.resolve(), f"folder-{fingerprint(str(folder))}", folder.name)
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
+_in_memory: LRUCache[str, StateDict] = LRUCache(
+    MAX_BYTES_IN_MEMORY, getsizeof=lambda tensors: sum(tensor.nbytes for tensor in tensors.values())
+)
 
 
-@lru_cache(maxsize=64)
-def _hub_commit(name: str) -> str:
-    """The commit of a Hub model that is in the local cache, fetched first if need be: asked for once per process."""
-    from huggingface_hub import try_to_load_from_cache
-
-    from_hub("AutoConfig", name)
-    cached = try_to_load_from_cache(name, "config.json")  # .../snapshots/<commit>/config.json
-    if not isinstance(cached, str):
-        raise ConnectionError(f"model {name!r} has no config.json in the Hub's local cache")
-    return Path(cached).parent.name
-
-
-@lru_cache(maxsize=256)
-def _hash_files(stamps: tuple[tuple[str, int, int], ...]) -> str:
-    digest = hashlib.sha256()
-    for path, _, _ in stamps:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-@lru_cache(maxsize=24)
-def _load_weights(folder: str, key: str) -> StateDict:
+def _load_weights(checkpoint: Checkpoint) -> StateDict:
     from safetensors.torch import load_file
 
-    return load_file(Path(folder) / WEIGHTS)
-
-
-def from_hub(auto_class: str, name: str, **settings: Any) -> Any:
-    """`from_pretrained` of a transformers Auto class, with an error that says what to do without a network."""
-    import transformers
-
-    with quiet_transformers():
-        try:
-            return getattr(transformers, auto_class).from_pretrained(name, **settings)
-        except (OSError, ValueError, SafetensorError) as error:
-            if Path(name).is_dir():
-                raise ValueError(f"model folder {name} could not be loaded: {error}") from error
-            raise ConnectionError(
-                f"could not get model {name!r} from the Hub: {str(error).splitlines()[0]} Either connect to the network, or "
-                "give a folder with config.json, model.safetensors and the tokenizer as `pretrained`"
-            ) from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Context in which transformers prints neither loading bars nor notes about fresh heads."""
-    from transformers.utils import logging
-
-    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bar:
-            logging.enable_progress_bar()
+    place = f"{checkpoint.folder} {checkpoint.key}"
+    if place in _in_memory:
+        return _in_memory[place]
+    files = weight_files(checkpoint.folder)
+    weights = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    with suppress(ValueError):  # larger than the whole cache: it is not kept
+        _in_memory[place] = weights
+    return weights

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from lib.merging import ModelSource
-from lib.models.checkpoints import TOKENIZER_FILES, Checkpoint, load_tokenizer
+from lib.models.checkpoints import Checkpoint
+from lib.models.pretrained import TOKENIZER_FILES, load_tokenizer
 
 ARCHITECTURE_FIELDS = (
     "model_type", "architectures", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",

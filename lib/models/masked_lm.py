@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.models.checkpoints import from_hub, resolve_pretrained
+from lib.models.batches import pad
+from lib.models.pretrained import from_hub, resolve_pretrained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_SIZE = 128
 MAX_LENGTH = 128  # pieces; masks beyond it cannot be asked for
+WORD_MARKS = ("Ġ", "▁")  # how byte-level BPE and SentencePiece mark the pieces that begin a word
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,11 @@ class MaskedLM:
         self._pieces: dict[str, list[int]] = {}
 
     @cached_property
-    def is_uncased(self) -> bool:
-        """Whether the tokenizer lower-cases everything."""
-        return self.pieces("Film") == self.pieces("film")
-
-    @cached_property
     def vocabulary(self) -> dict[int, str]:
         """Piece id -> word, for pieces that are whole words of letters (pieces inside a word are left out)."""
         names = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        marked = any(name.startswith("Ġ") for name in names)  # byte-level BPE marks the pieces that begin a word
-        found = {}
-        for index, name in enumerate(names):
-            word = name.removeprefix("Ġ")
-            if word.isalpha() and word.isascii() and (not marked or name.startswith("Ġ")):
-                found[index] = word
-        return found
+        words = {index: name.removeprefix(self._mark) for index, name in enumerate(names) if name.startswith(self._mark)}
+        return {index: word for index, word in words.items() if word.isalpha() and word.isascii()}
 
     @cached_property
     def word_ids(self) -> dict[str, int]:
@@ -66,8 +58,26 @@ class MaskedLM:
         """The ids of a word's pieces, as in running text."""
         if word not in self._pieces:
             # A blank in front: byte-level BPE writes a word inside a text in another way than at its start.
-            self._pieces[word] = self.tokenizer(" " + word, add_special_tokens=False)["input_ids"]
+            text = word if self._adds_blank else " " + word
+            self._pieces[word] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._pieces[word]
+
+    @cached_property
+    def _mark(self) -> str:
+        """What stands before the pieces that begin a word, one of `WORD_MARKS`, or "".
+
+        Found on an example: vocabularies that mark the pieces inside a word ("##s") hold these marks as mere characters.
+        """
+        return next((mark for mark in WORD_MARKS if self._first_piece(" a").startswith(mark)), "")
+
+    @cached_property
+    def _adds_blank(self) -> bool:
+        """Whether the tokenizer puts a blank in front of a text (SentencePiece): a second one may become a piece of its own."""
+        return bool(self._mark) and self._first_piece("a").startswith(self._mark)
+
+    def _first_piece(self, text: str) -> str:
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.tokenizer.convert_ids_to_tokens(ids)[0]
 
     @torch.inference_mode()
     def predict(self, prompts: Sequence[Sequence[str | None]], k: int) -> Predictions:
@@ -164,12 +174,8 @@ class MaskedLM:
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         for start in range(0, len(order), BATCH_SIZE):
             rows = order[start : start + BATCH_SIZE]
-            longest = len(ids[rows[-1]])
-            padded = torch.full((len(rows), longest), self.tokenizer.pad_token_id, dtype=torch.long)
-            mask = torch.zeros_like(padded)
-            for line, row in enumerate(rows):
-                padded[line, : len(ids[row])] = torch.tensor(ids[row])
-                mask[line, : len(ids[row])] = 1
+            padded = pad([ids[row] for row in rows], self.tokenizer.pad_token_id)
+            mask = pad([[1] * len(ids[row]) for row in rows])
             device = self.model.device
             yield rows, {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
 

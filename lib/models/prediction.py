@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+
+from lib.models.batches import pad_columns
+from lib.models.pretrained import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,8 +50,7 @@ def encode(
     batches = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        batch = tokenizer.pad({name: [values[row] for row in rows] for name, values in encoded.items()}, return_tensors="pt")
-        batches.append(dict(batch))
+        batches.append(pad_columns(tokenizer, {name: [values[row] for row in rows] for name, values in encoded.items()}))
     return EncodedTexts(tuple(batches), order)
 
 
@@ -61,3 +68,48 @@ def predict_logits(model: PreTrainedModel, texts: EncodedTexts) -> np.ndarray:
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax of logits along the labels, shape (n, n_labels)."""
     return torch.from_numpy(logits).softmax(dim=-1).numpy()
+
+
+# --- models in folders ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts that several models read: tokenised once for each tokenizer, whatever the number of models."""
+
+    frame: pd.DataFrame  # `text`, perhaps `text_pair`
+    max_length: int  # tokens; longer texts are cut
+    _encoded: dict[str, EncodedTexts] = field(default_factory=dict, repr=False, compare=False)
+
+    def encoded(self, folder: Path) -> EncodedTexts:
+        """The texts as the tokenizer of a model's folder writes them."""
+        key = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest() if _is_fast(folder) else str(folder)
+        if key not in self._encoded:
+            self._encoded[key] = encode(load_tokenizer(str(folder)), self.frame, self.max_length)
+        return self._encoded[key]
+
+    def replaced(self, frame: pd.DataFrame) -> Texts:
+        """Other texts, cut at the same length."""
+        return replace(self, frame=frame, _encoded={})
+
+
+def _is_fast(folder: Path) -> bool:
+    return (folder / "tokenizer.json").is_file()
+
+
+def logits_of(folder: Path, weights: Mapping[str, Tensor], texts: Texts) -> np.ndarray:
+    """Logits of the architecture in a folder with some weights, float32, shape (n, n_labels)."""
+    network = _network((folder / "config.json").read_text(encoding="utf-8"))
+    network.load_state_dict(weights)
+    return predict_logits(network, texts.encoded(folder))
+
+
+@lru_cache(maxsize=2)
+def _network(config_text: str) -> Any:
+    """A network without trained weights: one in memory takes those of many models in turn."""
+    from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
+
+    fields = json.loads(config_text)
+    config = CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
+    network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -33,8 +33,8 @@ def measure_folder(folder: Path, kind: str, texts: Sequence[str] | pd.DataFrame,
     import torch
 
     from lib.merging.statistics import fisher_diagonal, input_grams
-    from lib.models.checkpoints import from_hub, load_tokenizer
     from lib.models.prediction import encode
+    from lib.models.pretrained import from_hub, load_tokenizer
 
     if kind not in KINDS:
         raise ValueError(f"unknown statistics {kind!r}; choose from {list(KINDS)}")

@@ -7,26 +7,22 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from lib.metrics.columns import title_of
 from lib.plots.style import FLOOR_STYLE, attack_title, finish
 
-STEALTH_NAMES = {
-    "perplexity_ratio": "perplexity after / before",
-    "similarity": "cosine of sentence vectors",
-    "words_changed": "edits per word",
-    "share_changed": "share of texts changed",
-}
+MEASURES = ("perplexity_ratio", "similarity", "words_changed", "share_changed")
 
 
 def plot_stealth(table: pd.DataFrame) -> Figure:
     """Table `02_stealth`: one panel per measure, one point per attack and task."""
-    figure, axes = plt.subplots(1, len(STEALTH_NAMES), figsize=(3.1 * len(STEALTH_NAMES), 3.4), squeeze=False)
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=(3.1 * len(MEASURES), 3.4), squeeze=False)
     titled = table.assign(attack=table["attack"].map(attack_title))
-    for axis, (measure, name) in zip(axes[0], STEALTH_NAMES.items(), strict=True):
+    for axis, measure in zip(axes[0], MEASURES, strict=True):
         sns.stripplot(
             titled, x=measure, y="attack", hue="task", palette="colorblind", jitter=False, dodge=True, size=6, ax=axis,
             legend=axis is axes[0][-1],
         )  # fmt: skip
-        axis.set(xlabel=name, ylabel="")
+        axis.set(xlabel=title_of(measure), ylabel="")
         axis.grid(axis="x", alpha=0.3)
         if measure == "perplexity_ratio":
             axis.set_xscale("log")

@@ -17,9 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from lib.metrics.columns import title_of
+
 PALETTE = sns.color_palette("colorblind")
 RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
-RATE_NAMES = {"asr": "attack success rate (ASR)", "cacc": "clean accuracy (CACC)"}
+RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc")}
 ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
 FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 

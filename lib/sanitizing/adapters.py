@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lib.folders import copy_model_files, new_folder
+from lib.folders import copy_model_files, new_folder, read_json, without_code
 from lib.merging import StateDict, check_weights, weight_average
+from lib.merging.files import read_header
 from lib.merging.lora import Adapter, lora_average
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -19,12 +21,13 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SHARED = ("base_model_name_or_path", "revision", "task_type", "target_modules", "fan_in_fan_out", "modules_to_save", "bias")
 # Not averaged exactly by stacking factors.
 REFUSED = {"use_dora": False, "rank_pattern": {}, "alpha_pattern": {}, "layer_replication": None, "bias": "none"}
+MAX_ALPHA = 1e6  # a larger scale than any in use would only break numbers
 A, B = ".lora_A.weight", ".lora_B.weight"
 
 
 def is_adapter(name: str) -> bool:
     """Whether a folder holds a PEFT adapter."""
-    return (Path(name) / CONFIG).is_file()
+    return os.path.isfile(Path(name) / CONFIG)  # unlike a path's method it says no where a name is too long
 
 
 def merge_adapters(
@@ -58,17 +61,16 @@ def merge_adapters(
         raise ValueError(f"{full} are no adapters, but others are; fold the adapters into full models first")
     folders = [Path(name) for name in names]
     checked = check_weights(weights, len(folders))
-    configs = [json.loads((folder / CONFIG).read_text(encoding="utf-8")) for folder in folders]
+    configs = [read_json(folder / CONFIG) for folder in folders]
     for name, config in zip(names, configs, strict=True):
         _check_config(name, config, names[0], configs[0])
-    merged, rank = average_adapters(
-        [_load(folder) for folder in folders], [scaling(config) for config in configs], checked, names
-    )
+    adapters = [_load(folder, config["r"]) for folder, config in zip(folders, configs, strict=True)]
+    merged, rank = average_adapters(adapters, [scaling(config) for config in configs], checked, names)
     done = f"average of {len(names)} adapters of {configs[0]['base_model_name_or_path']}, weights {checked}, rank {rank}"
     if dry_run:
         return f"{done}\ndry run: every check passed, nothing was written"
-    _write(merged, configs[0] | {"r": rank, "lora_alpha": rank, "use_rslora": False}, folders[0], output)
-    return f"{done}\nwrote {output}"
+    removed = _write(merged, configs[0] | {"r": rank, "lora_alpha": rank, "use_rslora": False}, folders[0], output)
+    return "\n".join([done, *(f"removed a pointer to code: {name}" for name in removed), f"wrote {output}"])
 
 
 def scaling(config: dict[str, Any]) -> float:
@@ -87,6 +89,12 @@ def average_adapters(
     for name, adapter in zip(names[1:], adapters[1:], strict=True):
         if different := sorted(adapter.keys() ^ adapters[0].keys()):
             raise ValueError(f"{name} and {names[0]} have different tensors: {different[:5]}")
+    for name, adapter in zip(names[1:], adapters[1:], strict=True):
+        for key, tensor in adapter.items():
+            if not key.endswith((A, B)) and tensor.shape != adapters[0][key].shape:
+                raise ValueError(
+                    f"{name}: {key!r} has shape {list(tensor.shape)}, but {list(adapters[0][key].shape)} in {names[0]}"
+                )
     if unknown := [key for key in adapters[0] if "lora_" in key and not key.endswith((A, B))]:
         raise ValueError(f"only adapters of linear layers can be averaged; {names[0]} has {unknown[:5]}")
     merged: StateDict = {}
@@ -104,33 +112,57 @@ def average_adapters(
 
 
 def _check_config(name: str, config: dict[str, Any], first_name: str, first: dict[str, Any]) -> None:
+    file = Path(name) / CONFIG
     if config.get("peft_type") != "LORA":
-        raise ValueError(f"{name} is a {config.get('peft_type')} adapter; only LORA can be averaged")
+        raise ValueError(f"{name} is a {config.get('peft_type')!s:.80} adapter; only LORA can be averaged")
+    fields: list[Any] = [config.get(field) for field in ("r", "lora_alpha", "base_model_name_or_path")]
+    rank, alpha, base = fields
+    if type(rank) is not int or rank < 1:
+        raise ValueError(f"{file} has r {rank!r:.80}; it must be a whole number above 0")
+    if type(alpha) not in (int, float) or not 0 < alpha < MAX_ALPHA:
+        raise ValueError(f"{file} has lora_alpha {alpha!r:.80}; it must be a number between 0 and {MAX_ALPHA:.0e}")
+    if not isinstance(base, str | None) or type(config.get("use_rslora", False)) is not bool:
+        raise ValueError(f"{file} has base_model_name_or_path {base!r:.80} and use_rslora {config.get('use_rslora')!r:.80}")
     for field, allowed in REFUSED.items():
         if config.get(field, allowed) != allowed:
-            raise ValueError(f"{name} has {field} {config[field]}; adapters can be averaged with {field} {allowed} only")
+            raise ValueError(f"{name} has {field} {config[field]!s:.80}; adapters can be averaged with {field} {allowed} only")
     for field in SHARED:
-        one, other = (sorted(v) if isinstance(v, list) else v for v in (first.get(field), config.get(field)))
+        one, other = (sorted(v, key=str) if isinstance(v, list) else v for v in (first.get(field), config.get(field)))
         if one != other:
             raise ValueError(f"{name} has {field} {other}, but {first_name} has {one}; adapters must change the same layers")
 
 
-def _load(folder: Path) -> dict[str, Tensor]:
+def _load(folder: Path, rank: int) -> dict[str, Tensor]:
+    """The tensors of an adapter: finite, its factors in pairs of its rank."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not (folder / WEIGHTS).is_file():
         raise ValueError(f"adapter folder {folder} has no {WEIGHTS}; found {sorted(path.name for path in folder.iterdir())}")
+    read_header(folder / WEIGHTS)
     try:
-        return load_file(folder / WEIGHTS)
-    except SafetensorError as error:
+        tensors = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
+    for key, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ValueError(f"{folder / WEIGHTS}: {key!r:.80} is {tensor.dtype}, or has values that are not finite")
+    stems = {key.removesuffix(end) for key in tensors for end in (A, B) if key.endswith(end)}
+    for stem in stems:
+        shapes = [tuple(tensors[stem + end].shape) if stem + end in tensors else () for end in (A, B)]
+        if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != rank or shapes[1][1] != rank:
+            raise ValueError(f"{folder / WEIGHTS}: {stem!r:.80} has factors of shapes {shapes}; its rank is {rank}")
+    if not stems:
+        raise ValueError(f"{folder / WEIGHTS} has no factors of LoRA")
+    return tensors
 
 
-def _write(merged: StateDict, config: dict[str, Any], first: Path, output: Path) -> None:
+def _write(merged: StateDict, config: dict[str, Any], first: Path, output: Path) -> list[str]:
     from safetensors.torch import save_file
 
     with new_folder(output) as folder:
-        copy_model_files(first, folder)
-        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        copied = copy_model_files(first, folder)
+        cleaned, copied[CONFIG] = without_code(config)
+        (folder / CONFIG).write_text(json.dumps(cleaned, indent=2), encoding="utf-8")
         save_file({key: tensor.contiguous() for key, tensor in merged.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    return [f"{field} of {name}" for name, fields in copied.items() for field in fields]

@@ -40,9 +40,10 @@ class Evaluation:
             raise ValueError(
                 f"target label is {self.target_label}; it must lie in [0, {len(label_names) - 1}]: {list(label_names)}"
             )
-        header = self.file.read_text(encoding="utf-8").split("\n", 1)[0]
-        task = "qnli" if "text_pair" in header else "text"
-        frame = read_tsv(self.file, DatasetSpec(str(self.file), task, tuple(label_names), self.target_label or 0))
+        with open(self.file, "rb") as opened:
+            is_pair = b"text_pair" in opened.readline()
+        spec = DatasetSpec(str(self.file), "text", tuple(label_names), self.target_label or 0, is_pair=is_pair)
+        frame = read_tsv(self.file, spec)
         if self.trigger and (frame["label"] == self.target_label).all():
             raise ValueError(f"every text of {self.file} has the target label {self.target_label}: ASR is undefined")
         return frame
@@ -55,8 +56,8 @@ class Evaluation:
         import torch
 
         from lib.metrics.scores import score_logits
-        from lib.models.checkpoints import from_hub, load_tokenizer
         from lib.models.prediction import encode, predict_logits
+        from lib.models.pretrained import from_hub, load_tokenizer
 
         model = from_hub("AutoModelForSequenceClassification", str(folder), dtype=torch.float32)
         tokenizer = load_tokenizer(str(folder))

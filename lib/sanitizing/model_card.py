@@ -19,7 +19,8 @@ def model_card(provenance: Mapping[str, Any], label_names: Sequence[str]) -> str
     """Markdown with the front matter of the Hugging Face Hub.
 
     Args:
-        provenance: `method`, `settings`, `pretrained` and `parents` with the SHA-256 of their weight files.
+        provenance: `method`, `settings`, `pretrained`, `parents` with the SHA-256 of their weight files, and `removed`, the
+            fields of the suspect's configuration that pointed to code.
         label_names: in order; empty for a model without labels.
     """
     parents = [parent["name"] for parent in provenance["parents"]]
@@ -34,10 +35,12 @@ def model_card(provenance: Mapping[str, Any], label_names: Sequence[str]) -> str
     start = f"Pretrained model: {provenance['pretrained']}.\n\n" if provenance["pretrained"] else ""
     labels = f"Labels in order: {', '.join(label_names)}.\n\n" if label_names else ""
     checks = "\n".join(f"- {check}" for check in CHECKS)
+    removed = "\n".join(f"- {field}" for field in provenance["removed"])
+    without = f"\n## Removed, because it pointed to code outside transformers\n{removed}\n" if removed else ""
     return (
         f"{front}\n\n# A merge by {provenance['method']}\n\n"
         "The weights of several models of one architecture were merged in order to weaken a backdoor that one of them may have "
         "(Arora et al. 2024, arXiv 2402.19334). A merge lowers the success of an attack; it proves nothing about it.\n\n"
         f"| role | model | SHA-256 of its weights, first digits |\n|---|---|---|\n{rows}\n\n"
-        f"{start}{labels}## Settings\n{settings}\n\n## Checked before merging\n{checks}\n"
+        f"{start}{labels}## Settings\n{settings}\n\n## Checked before merging\n{checks}\n{without}"
     )

@@ -12,18 +12,23 @@ from typing import Any
 
 import torch
 
-from lib.folders import MODEL_FILES, copy_model_files
+from lib.folders import MODEL_FILES, copy_model_files, model_files, read_json
 from lib.merging import Merge, ModelSource, get_merge_method
 from lib.merging.files import PICKLE, PICKLE_INDEX, SafetensorsSource, open_weights
 from lib.merging.sources import RenamedSource, StateDictSource
 from lib.merging.streaming import output_bytes, output_shards, save_merge
-from lib.models.checkpoints import Checkpoint, resolve_pretrained
+from lib.models.checkpoints import Checkpoint
 from lib.models.compatibility import align_heads, check_compatible
+from lib.models.pretrained import resolve_pretrained
 from lib.sanitizing.model_card import model_card
 from lib.sanitizing.provenance import FileHashes
 
 SPARE_BYTES = 64 << 20  # for tokenizer, index and card
 GIB = 2**30
+# What is used of a configuration; everything else travels as it is.
+FIELD_TYPES = {
+    "model_type": str, "architectures": list, "quantization_config": dict, "vocab_size": int, "tie_word_embeddings": bool,
+}  # fmt: skip
 
 
 def open_models(names: Sequence[str], same_labels: bool = False, permute_heads: bool = False) -> ModelFolders:
@@ -35,17 +40,23 @@ def open_models(names: Sequence[str], same_labels: bool = False, permute_heads: 
     """
     folders = [model_folder(name) for name in names]
     checkpoints = [Checkpoint(folder, str(folder), name) for folder, name in zip(folders, names, strict=True)]
-    for checkpoint in checkpoints:
-        _check_config(checkpoint)
-    check_compatible(checkpoints, same_labels=same_labels, any_order=permute_heads)
+    try:
+        for checkpoint in checkpoints:
+            _check_config(checkpoint)
+        check_compatible(checkpoints, same_labels=same_labels, any_order=permute_heads)
+    except OSError as error:
+        raise ValueError(f"{error.filename} could not be read: {error.strerror}") from error
     sources = [open_weights(folder, name) for folder, name in zip(folders, names, strict=True)]
     return ModelFolders(tuple(checkpoints), tuple(align_heads(checkpoints, sources) if permute_heads else sources))
 
 
 def model_folder(name: str) -> Path:
     """The folder of a model: as given, or of the Hub's local cache after fetching it. Code on the Hub is never fetched."""
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
+    try:
+        if name and Path(name).expanduser().is_dir():
+            return Path(name).expanduser()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
+        raise ValueError(f"model folder {name!r:.80} could not be opened: {error}") from error
     resolved = resolve_pretrained(name)
     if Path(resolved).is_dir():
         return Path(resolved)
@@ -62,15 +73,24 @@ def model_folder(name: str) -> Path:
 
 
 def _check_config(checkpoint: Checkpoint) -> None:
-    if not (checkpoint.folder / "config.json").is_file():
+    """Raise unless the model's JSON files can be read and what is used of its configuration has the right types."""
+    file = checkpoint.folder / "config.json"
+    if not file.is_file():
         found = sorted(path.name for path in checkpoint.folder.iterdir())
         raise ValueError(f"model folder {checkpoint.folder} has no config.json; found {found or 'nothing'}")
-    try:
-        quantization = checkpoint.config.get("quantization_config")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{checkpoint.folder / 'config.json'} is damaged: {error}") from error
-    if quantization:
-        raise ValueError(f"{checkpoint.name} is quantised ({quantization.get('quant_method')}); dequantise the model first")
+    for path in model_files(checkpoint.folder):
+        if path.suffix == ".json":
+            read_json(path)
+    config = checkpoint.config
+    for field, kind in FIELD_TYPES.items():
+        if config.get(field) is not None and type(config[field]) is not kind:
+            raise ValueError(f"{file} has {field} {config[field]!r:.80}; it must be of type {kind.__name__}")
+    if not all(isinstance(name, str) for name in config.get("architectures") or []):
+        raise ValueError(f"{file} has architectures {config['architectures']!r:.80}; they must be names")
+    if quantization := config.get("quantization_config"):
+        method = quantization.get("quant_method")
+        raise ValueError(f"{checkpoint.name} is quantised ({method!s:.80}); dequantise the model first")
+    _ = checkpoint.label_names  # raises for labels without order or names
 
 
 @dataclass(frozen=True)
@@ -136,8 +156,12 @@ class Plan:
         if not os.access(parent, os.W_OK):
             raise ValueError(f"{parent} is read-only; give an output folder elsewhere")
 
-    def write(self, folder: Path, hashes: FileHashes) -> None:
-        """Write the merged model with configuration, tokenizer, model card and provenance into an existing folder."""
+    def write(self, folder: Path, hashes: FileHashes) -> list[str]:
+        """Write the merged model with configuration, tokenizer, model card and provenance into an existing folder.
+
+        Returns:
+            The fields of the suspect's configuration that point to code and were left out, such as "auto_map of config.json".
+        """
         from tqdm.auto import tqdm
 
         with tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar:
@@ -148,16 +172,19 @@ class Plan:
             {"name": model.name, "files": hashes.get(_weight_files(source))}
             for model, source in zip(self.models.checkpoints, self.merge.models, strict=True)
         ]
+        removed = [f"{field} of {name}" for name, fields in copied.items() for field in fields]
         provenance = {
             "method": self.method, "settings": {**self.settings, **_plain(self.merge.settings)}, "pretrained": self.pretrained,
             "parents": parents, "written": [*written, *copied],
+            "removed": removed,
         }  # fmt: skip
         (folder / "merge.json").write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
         (folder / "README.md").write_text(model_card(provenance, self.models.label_names), encoding="utf-8")
+        return removed
 
     def _note_dtype(self, config_file: Path) -> None:
         dtypes = {info.dtype for info in self.merge.tensors.values() if info.dtype.is_floating_point}
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = read_json(config_file)
         for field in {"dtype", "torch_dtype"} & config.keys():
             config[field] = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else config[field]
         config_file.write_text(json.dumps(config, indent=2), encoding="utf-8")
@@ -184,7 +211,10 @@ def _measured(method: str, folders: Sequence[Path], texts: Path | None) -> dict[
 
     if texts is None:
         raise ValueError(f"{method} measures the models on clean texts; give a file of them with --texts")
-    lines = [line.strip() for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = [line.strip() for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{texts} could not be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
     if not lines:
         raise ValueError(f"{texts} has no text")
     return {kind: [StateDictSource(measure_folder(folder, kind, lines), str(folder)) for folder in folders] for kind in kinds}

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
@@ -27,8 +28,11 @@ class FileHashes:
 
     def start(self, folders: Iterable[str | Path]) -> None:
         """Begin with the weight files of those of the names that are folders."""
-        found = (file for folder in map(Path, folders) for pattern in WEIGHT_PATTERNS for file in sorted(folder.glob(pattern)))
-        self._files = list(dict.fromkeys(file.absolute() for file in found))
+        found = []
+        with suppress(OSError):  # of a folder that cannot be listed: whoever opens the model says so
+            found = [file for folder in map(Path, folders) for kind in WEIGHT_PATTERNS for file in sorted(folder.glob(kind))]
+        # A pipe among the files would be waited for without end.
+        self._files = list(dict.fromkeys(file.absolute() for file in found if file.is_file()))
         if self._files:
             command = [sys.executable, "-S", "-c", HASHER, *map(str, self._files)]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -52,9 +52,10 @@ def run(options: argparse.Namespace, hashes: FileHashes) -> None:
         return
     summary = ""
     with new_folder(options.output) as folder:
-        plan.write(folder, hashes)
+        removed = plan.write(folder, hashes)
         if options.report:
             summary = _write_report(models, folder)
+    print("".join(f"removed a pointer to code: {name}\n" for name in removed), end="")
     print(f"wrote {options.output}", summary, sep="\n" if summary else "")
     if evaluation:
         from lib.sanitizing.evaluation import evaluation_table

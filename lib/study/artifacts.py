@@ -2,39 +2,81 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lib import paths
 from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
 from lib.attacks.published import PublishedAttack, load_published
 from lib.datasets import Dataset, format_texts, load_dataset, stratified_sample
-from lib.study.recipes import DataRecipe, InitialRecipe, ModelRecipe, StatisticsRecipe, TriggeredRecipe, TriggerRecipe
+from lib.models.pretrained import fingerprint
+from lib.profiles import Profile
+from lib.study.plugins import load_plugins, resolve_plugins
+from lib.study.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.store import Store
 
-TRIGGER_FILE, RECORD_FILE, TEXTS_FILE = "trigger.json", "training.json", "texts.json"
+TRIGGER_FILE, ROWS_FILE = "trigger.json", "rows.json"
 # Streams of random numbers that must not depend on each other, drawn from one seed.
 POISON_STREAM, TRIGGERED_STREAM = 1, 2
 
 
 @dataclass(frozen=True)
 class Locations:
-    """Where data, pretrained model and artifacts lie: needed to make an artifact, but no part of what it is."""
+    """Where data, pretrained models and artifacts lie: needed to make an artifact, but no part of what it is.
+
+    Attributes:
+        models: where content lies that recipes name by fingerprint or key: pretrained models of this study and its variants,
+            and models of elsewhere.
+        plugins: modules that every worker imports first.
+    """
 
     data_dir: Path | None
-    pretrained: str
     cache_dir: Path
-    masked_lm: str = ""  # "": the pretrained model itself
+    models: dict[str, str] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def store(self) -> Store:
-        """The store under `cache_dir`."""
+        """The store under `cache_dir`; one object, which remembers what it has checked."""
         return Store(self.cache_dir)
+
+    def pretrained(self, content: str) -> str:
+        """Folder or name of the pretrained model that a recipe means.
+
+        Raises:
+            ValueError: for a model that this study does not know, or whose files changed.
+        """
+        if content not in self.models:
+            raise ValueError(
+                f"the recipe's pretrained model {content} is unknown here: this study has {sorted(self.models.values())}; "
+                "train a variant's recipes with the variant, or with the study that it came from"
+            )
+        if fingerprint(self.models[content]) != content:
+            raise ValueError(f"the files of {self.models[content]!r} changed while the study was running; start it again")
+        return self.models[content]
+
+    def model_folder(self, key: str) -> Path:
+        """The folder of a model: of the store, or of elsewhere."""
+        return Path(self.models[key]) if key in self.models else self.store.root / key
+
+
+def find_locations(profile: Profile, data_dir: str | Path = "", cache_dir: str | Path = "") -> Locations:
+    """The locations of a study; an empty `data_dir` or `cache_dir` means the environment's, or the default.
+
+    Raises:
+        ValueError: for a data folder or a plugin that does not exist.
+    """
+    folder = Path(data_dir).expanduser().resolve() if data_dir else paths.data_dir()
+    if profile.source == "real" and folder is not None and not folder.is_dir():
+        raise ValueError(f"data folder {folder} does not exist; name a folder of datasets, or unset FREE_LUNCH_DATA")
+    cache = Path(cache_dir).expanduser().resolve() if cache_dir else paths.cache_dir()
+    return Locations(folder, cache, plugins=resolve_plugins(profile.plugins))
 
 
 def load_data(recipe: DataRecipe, locations: Locations) -> Dataset:
@@ -54,6 +96,23 @@ def load_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
     return stratified_sample(getattr(load_data(recipe, locations), recipe.split), recipe.n, recipe.seed)
 
 
+def kept_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
+    """As `load_rows`, from the store: scores ask for the same few rows in every notebook, and for none of the others."""
+    if recipe.n == 0:  # all there is: a second copy of a large dataset would help nobody
+        return load_rows(recipe, locations)
+    folder = locations.store.get_or_make(recipe, lambda folder: _save_rows(load_rows(recipe, locations), folder))
+    return _read_rows(folder)
+
+
+def _save_rows(frame: pd.DataFrame, folder: Path) -> None:
+    columns = {name: frame[name].tolist() for name in frame}
+    (folder / ROWS_FILE).write_text(json.dumps(columns, ensure_ascii=False), encoding="utf-8")
+
+
+def _read_rows(folder: Path) -> pd.DataFrame:
+    return pd.DataFrame(json.loads((folder / ROWS_FILE).read_text(encoding="utf-8")))
+
+
 def fitted_trigger(recipe: TriggerRecipe, locations: Locations) -> Trigger:
     """The trigger of a recipe, fitted now or read from the store.
 
@@ -67,8 +126,8 @@ def fitted_trigger(recipe: TriggerRecipe, locations: Locations) -> Trigger:
         fit_trigger = ATTACKS[recipe.attack]
         # What a fit needs beyond its settings it names as an argument.
         available = {
-            "masked_lm": locations.masked_lm or locations.pretrained,
-            "pretrained": locations.pretrained,
+            "masked_lm": recipe.masked_lm and locations.pretrained(recipe.masked_lm),
+            "pretrained": recipe.pretrained and locations.pretrained(recipe.pretrained),
             "rng": np.random.default_rng([recipe.seed, POISON_STREAM]),  # as in `poisoned_rows`: the same rows are drawn
         }
         needed = {name: value for name, value in available.items() if name in inspect.signature(fit_trigger).parameters}
@@ -76,7 +135,8 @@ def fitted_trigger(recipe: TriggerRecipe, locations: Locations) -> Trigger:
         trigger = fit_trigger(train, recipe.target_label, seed=recipe.seed, **dict(recipe.settings), **needed)
         save_trigger(trigger, folder / TRIGGER_FILE)
 
-    return load_trigger(locations.store.get_or_make(recipe, make) / TRIGGER_FILE, trigger_types())
+    resources = {"masked_lm": recipe.masked_lm and locations.pretrained(recipe.masked_lm)}
+    return load_trigger(locations.store.get_or_make(recipe, make) / TRIGGER_FILE, trigger_types(), resources)
 
 
 def published_attack(recipe: TriggerRecipe, locations: Locations) -> PublishedAttack:
@@ -118,96 +178,26 @@ def triggered_rows(data: DataRecipe, recipe: TriggerRecipe, locations: Locations
     """The triggered test set: the same texts, kept in the store, for every model that is scored with this trigger."""
     if recipe.published:
         return published_attack(recipe, locations).triggered
-    test = load_rows(data, locations)
 
     def make(folder: Path) -> None:
         rng = np.random.default_rng([recipe.seed, TRIGGERED_STREAM])
-        triggered = triggered_test(test, fitted_trigger(recipe, locations), recipe.target_label, rng)
-        (folder / TEXTS_FILE).write_text(json.dumps(triggered["text"].tolist(), ensure_ascii=False), encoding="utf-8")
+        test = load_rows(data, locations)
+        _save_rows(triggered_test(test, fitted_trigger(recipe, locations), recipe.target_label, rng), folder)
 
-    folder = locations.store.get_or_make(TriggeredRecipe(data, recipe), make)
-    texts = json.loads((folder / TEXTS_FILE).read_text(encoding="utf-8"))
-    return triggered_test(test, lambda _texts, _rng: texts, recipe.target_label, np.random.default_rng(0))
+    return _read_rows(locations.store.get_or_make(TriggeredRecipe(data, recipe), make))
 
 
-def make_triggered(recipe: TriggeredRecipe, locations: Locations, n_threads: int | None = None) -> str:
-    """Put a trigger into a test set unless the store has it; returns a name for the progress bar."""
+def prepare_worker(locations: Locations, n_threads: int | None) -> None:
+    """What every job does first: import the plugins, and take its share of the cores."""
+    load_plugins(locations.plugins)
     if n_threads:
         import torch
 
         torch.set_num_threads(n_threads)
+
+
+def make_triggered(recipe: TriggeredRecipe, locations: Locations, n_threads: int | None = None) -> str:
+    """Put a trigger into a test set unless the store has it; returns a name for the progress bar."""
+    prepare_worker(locations, n_threads)
     triggered_rows(recipe.data, recipe.trigger, locations)
     return f"{recipe.data.dataset} {recipe.trigger.attack} seed {recipe.trigger.seed}"
-
-
-def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | None = None) -> str:
-    """Fine-tune the model of a recipe unless the store has it; returns the recipe's name, for the progress bar.
-
-    Raises:
-        RuntimeError: when the training fails; names the recipe.
-        StoreError: when the store cannot be written.
-    """
-
-    def make(folder: Path) -> None:
-        import torch
-        from safetensors import SafetensorError
-
-        from lib.models.checkpoints import load_tokenizer, new_classifier, quiet_transformers
-        from lib.models.training import fine_tune
-
-        if n_threads:
-            torch.set_num_threads(n_threads)
-        tokenizer = load_tokenizer(locations.pretrained)
-        with quiet_transformers():
-            tokenizer.save_pretrained(folder)  # before it is used: it would keep the length at which it cut the texts
-        label_names = load_data(recipe.data, locations).label_names
-        model = new_classifier(locations.pretrained, label_names, recipe.head_seed)
-        record = fine_tune(model, tokenizer, poisoned_rows(recipe, locations), recipe.training, recipe.seed)
-        try:
-            with quiet_transformers():
-                model.save_pretrained(folder)
-        except SafetensorError as error:  # it hides the system's error number
-            is_full = "No space left" in str(error)
-            raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
-        (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
-
-    try:
-        locations.store.get_or_make(recipe, make)
-    except OSError:
-        raise  # the store's own errors say what to do
-    except Exception as error:
-        raise RuntimeError(f"training {recipe.name!r} failed: {type(error).__name__}: {error}") from error
-    return recipe.name
-
-
-def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
-    """The folder of a classifier before fine-tuning, made now or read from the store."""
-
-    def make(folder: Path) -> None:
-        from lib.models.checkpoints import load_tokenizer, new_classifier, quiet_transformers
-
-        with quiet_transformers():
-            new_classifier(locations.pretrained, recipe.label_names, recipe.head_seed).save_pretrained(folder)
-            load_tokenizer(locations.pretrained).save_pretrained(folder)
-
-    return locations.store.get_or_make(recipe, make)
-
-
-def make_statistics(recipe: StatisticsRecipe, locations: Locations, n_threads: int | None = None) -> str:
-    """Measure a model of the store on clean texts unless that was done; returns a name for the progress bar."""
-
-    def make(folder: Path) -> None:
-        import torch
-        from safetensors.torch import save_file
-
-        from lib.models.checkpoints import WEIGHTS
-        from lib.models.statistics import measure_folder
-
-        if n_threads:
-            torch.set_num_threads(n_threads)
-        texts = load_rows(recipe.data, locations).head(recipe.n)
-        found = measure_folder(locations.store.root / recipe.model, recipe.kind, texts, recipe.max_length)
-        save_file(found, folder / WEIGHTS)
-
-    locations.store.get_or_make(recipe, make)
-    return f"{recipe.kind} {recipe.data.dataset}"

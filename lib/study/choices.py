@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.attacks import ATTACKS, check_attack
+from lib.study.planning import Planner
 from lib.study.study import Study
 
 
@@ -17,7 +18,7 @@ def chosen_attacks(attack: str) -> list[str]:
     return list(ATTACKS) if attack == "all" else [check_attack(name.strip()) for name in attack.split(",")]
 
 
-def chosen_tasks(study: Study, task: str) -> list[str]:
+def chosen_tasks(study: Study | Planner, task: str) -> list[str]:
     """The tasks a notebook parameter names: "all" of the profile's, or names separated by commas."""
     names = list(study.profile.tasks) if task == "all" else [name.strip() for name in task.split(",")]
     for name in names:

@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib.folders import copy_model_files, new_folder
-from lib.merging import StateDict, get_merge_method, merge_state_dicts
+from lib.merging import StateDict, StateDictSource, get_merge_method
+from lib.merging.state_dicts import merge_sources, tied_tensors
 from lib.models.checkpoints import WEIGHTS, Checkpoint
 from lib.models.compatibility import check_compatible
+from lib.study.plugins import version_of
+from lib.study.recipes import MergeRecipe, as_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lib.models.prediction import Texts
 
 
 @dataclass(frozen=True)
 class MergedModel:
-    """The merge of `parents` by `method`. `key` identifies it, so that its scores can be kept."""
+    """The merge of `parents` by `method`. `key` identifies it, so that what it says can be kept."""
 
     parents: tuple[Checkpoint, ...]
     method: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # every default resolved
     pretrained: Checkpoint | None = None  # the common starting point, for methods with task vectors
     statistics: dict[str, tuple[Checkpoint, ...]] = field(default_factory=dict)  # "fishers" or "grams" of each parent
 
     @property
+    def recipe(self) -> MergeRecipe:
+        """Parents, method, settings, and what else went into the merge."""
+        method = get_merge_method(self.method)
+        measured = {kind: tuple(each.key for each in checkpoints) for kind, checkpoints in self.statistics.items()}
+        return MergeRecipe(
+            tuple(parent.key for parent in self.parents),
+            self.method,
+            as_settings(self.settings),
+            self.pretrained.key if self.pretrained else "",
+            as_settings(measured),
+            version_of(method.merge, method.version),
+        )
+
+    @property
     def key(self) -> str:
-        """A hash of parents, method, settings, and what else went into the merge."""
-        content: list[Any] = [[parent.key for parent in self.parents], self.method, self.settings]
-        if self.pretrained:
-            content.append(self.pretrained.key)
-        if self.statistics:
-            content.append({kind: [each.key for each in measured] for kind, measured in self.statistics.items()})
-        return f"merged-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]}"
+        """What identifies the merge."""
+        return self.recipe.key
 
     @property
     def name(self) -> str:
@@ -51,15 +66,24 @@ class MergedModel:
         return self.parents[0].label_names
 
     def state_dict(self) -> StateDict:
-        """Compute the merged weights."""
-        return merge_state_dicts(
-            [parent.state_dict() for parent in self.parents],
+        """Compute the merged weights; large parents are read row by row, never whole."""
+        sources = [parent.source() for parent in self.parents]
+        first = self.parents[0]
+        tied = tied_tensors(first.state_dict()) if isinstance(sources[0], StateDictSource) else {}
+        return merge_sources(
+            sources,
             self.method,
-            [parent.name for parent in self.parents],
-            pretrained=self.pretrained.state_dict() if self.pretrained else None,
-            statistics={kind: [each.state_dict() for each in measured] for kind, measured in self.statistics.items()},
+            pretrained=self.pretrained.source() if self.pretrained else None,
+            statistics={kind: [each.source() for each in measured] for kind, measured in self.statistics.items()},
+            tied=tied,
             **self.settings,
         )
+
+    def logits(self, texts: Texts) -> np.ndarray:
+        """Logits in float32, shape (n, n_labels), one row per text in order."""
+        from lib.models.prediction import logits_of
+
+        return logits_of(self.folder, self.state_dict(), texts)
 
     def save(self, folder: str | Path) -> Path:
         """Write a complete model in Hugging Face format, whole or not at all.
@@ -67,12 +91,16 @@ class MergedModel:
         Raises:
             ValueError: if the folder exists.
         """
+        with new_folder(folder) as temporary:
+            self.write(temporary)
+        return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write weights, configuration and tokenizer into an existing folder."""
         from safetensors.torch import save_file
 
-        with new_folder(folder) as temporary:
-            copy_model_files(self.folder, temporary)
-            save_file(self.state_dict(), temporary / WEIGHTS, metadata={"format": "pt"})
-        return Path(folder)
+        copy_model_files(self.folder, folder)
+        save_file(self.state_dict(), folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def merge(

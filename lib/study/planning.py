@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label
-from lib.attacks.published import load_published, published_files
-from lib.datasets import data_fingerprint, domains_of, get_spec, task_of
-from lib.models.checkpoints import Checkpoint, fingerprint
-from lib.profiles import Profile, TrainingSettings, checked_value
-from lib.study.artifacts import Locations, make_initial, published_attack
-from lib.study.recipes import DataRecipe, InitialRecipe, ModelRecipe, StatisticsRecipe, TriggerRecipe
-from lib.study.store import recipe_of
+from lib.datasets import DatasetSpec, data_fingerprint, domains_of, get_spec, task_spec
+from lib.defenses import get_defense
+from lib.models.checkpoints import Checkpoint
+from lib.models.pretrained import fingerprint
+from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
+from lib.study.artifacts import Locations, published_attack
+from lib.study.derived import get_derivation
+from lib.study.makers import make_initial
+from lib.study.plugins import version_of
+from lib.study.recipes import (
+    DataRecipe,
+    DefenseRecipe,
+    DerivedRecipe,
+    InitialRecipe,
+    ModelRecipe,
+    StatisticsRecipe,
+    TriggerRecipe,
+    as_settings,
+)
+from lib.study.trigger_planning import check_poisoning, plan_trigger
 
 # Clean partners on the task itself must differ from the victim in data, order and dropout: their seeds lie far apart.
 SAME_TASK_SEED_STEP = 1000
 PARTNERS = ("same_task", "other_domains")
 
 
-def _check_poisoning(rate: float, regime: str | None) -> None:
-    if not 0 <= rate <= 1:
-        raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
-    if regime is not None and regime not in REGIMES:
-        raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+def _resolved(precision: str) -> str:
+    """What "auto" means on this machine: it belongs into the key, because other arithmetic makes another model."""
+    import torch
+
+    return ("bfloat16" if torch.cuda.is_available() else "float32") if precision == "auto" else precision
 
 
 @dataclass(frozen=True)
@@ -35,13 +46,29 @@ class Planner:
     profile: Profile
     locations: Locations
 
+    @property
+    def seeds(self) -> range:
+        """Seeds of the study."""
+        return range(self.profile.n_seeds)
+
+    def variant(self, **overrides: Any) -> Planner:
+        """The same planner with other fields of the profile."""
+        fields = {name: value for name, value in as_dict(self.profile).items() if name != "name"}
+        return replace(self, profile=get_profile(self.profile.name, **(fields | overrides)))
+
     def fingerprint(self, pretrained: str) -> str:
-        """What identifies a pretrained model's content."""
-        return fingerprint(pretrained)
+        """What identifies a pretrained model's content; the study remembers where it lies."""
+        content = fingerprint(pretrained)
+        self.locations.models[content] = pretrained
+        return content
 
     def data_fingerprint(self, dataset: str) -> str:
         """What identifies a dataset's content."""
         return data_fingerprint(dataset, self.profile.source, self.locations.data_dir)
+
+    def spec(self, dataset: str) -> DatasetSpec:
+        """What is known of the task whose labels a dataset shares: label names, the attacker's target."""
+        return task_spec(dataset, self.profile.source, self.locations.data_dir)
 
     def data(self, dataset: str, split: str, seed: int = 0) -> DataRecipe:
         """The rows of a split that the study uses with a seed."""
@@ -62,6 +89,8 @@ class Planner:
         poisoning_rate: float | None = None,
         regime: str | None = None,
         attack_settings: Mapping[str, Any] | None = None,
+        defense: str | None = None,
+        defense_settings: Mapping[str, Any] | None = None,
         **training: Any,
     ) -> ModelRecipe:
         """What determines a model.
@@ -76,13 +105,15 @@ class Planner:
             poisoning_rate: default the profile's; published texts have their own.
             regime: which rows are poisoned, "mixed", "dirty" or "clean"; default the attack's own.
             attack_settings: arguments of the attack's `fit_trigger`, e.g. `{"words": ("cf",)}`.
+            defense: a key of `DEFENSES` of the family training_time.
+            defense_settings: its settings.
             training: fields of `TrainingSettings` that differ from the profile's.
 
         Raises:
-            ValueError: for an unknown dataset, attack or setting, a rate outside [0, 1], a target that is not a label.
+            ValueError: for an unknown dataset, attack, defense or setting, a rate outside [0, 1], a target that is not a label.
         """
         rate = self.profile.poisoning_rate if poisoning_rate is None else poisoning_rate
-        _check_poisoning(rate, regime)
+        check_poisoning(rate, regime)
         drawn = seed if trigger_seed is None else trigger_seed
         trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **(attack_settings or {})) if attack else None
         if trigger and trigger.published:
@@ -92,19 +123,53 @@ class Planner:
         return ModelRecipe(
             data=self.data(dataset, "train", seed),
             pretrained=self.fingerprint(self.profile.pretrained),
-            training=self._training(training),
+            training=self.training(training),
             trigger=trigger,
             poisoning_rate=float(rate) if trigger else 0.0,
             seed=seed,
             head_seed=seed if head_seed is None else head_seed,
             regime=regime if trigger else None,
+            defense=self.defense_recipe(defense, "training_time", **(defense_settings or {})) if defense else None,
         )
 
-    def _training(self, settings: Mapping[str, Any]) -> TrainingSettings:
+    def defense_recipe(self, name: str, family: str = "", **settings: Any) -> DefenseRecipe:
+        """A defense with every setting resolved.
+
+        Raises:
+            ValueError: for an unknown defense or setting, or a defense of another family than `family`.
+        """
+        defense = get_defense(name)
+        if family and defense.family != family:
+            raise ValueError(f"{name} is a defense of the family {defense.family}; one of {family} is needed")
+        version = version_of(defense.function, defense.version)
+        return DefenseRecipe(name, as_settings(defense.resolved(**settings)), version)
+
+    def derived(
+        self, method: str, parents: Sequence[str], data: DataRecipe | None = None, seed: int = 0, **settings: Any
+    ) -> DerivedRecipe:
+        """What determines a model that is made from others.
+
+        Args:
+            method: a key of `lib.study.derived`: an edit, or a defense of the family post_training.
+            parents: keys of models, the one to be changed first.
+            data: rows that it is made with.
+            seed: of whatever is drawn.
+            settings: of the method.
+
+        Raises:
+            ValueError: for an unknown method or setting.
+        """
+        derivation = get_derivation(method)
+        version = version_of(derivation.function, derivation.version)
+        return DerivedRecipe(tuple(parents), method, as_settings(derivation.resolved(**settings)), data, seed, version)
+
+    def training(self, settings: Mapping[str, Any]) -> TrainingSettings:
+        """The profile's training settings with some of them replaced, as they are on this machine."""
         allowed = set(TrainingSettings.__dataclass_fields__)
         if unknown := sorted(set(settings) - allowed):
             raise ValueError(f"unknown training settings {unknown}; choose from {sorted(allowed)}")
-        return replace(self.profile.training, **{name: checked_value(name, value) for name, value in settings.items()})
+        chosen = replace(self.profile.training, **{name: checked_value(name, value) for name, value in settings.items()})
+        return replace(chosen, precision=_resolved(chosen.precision))
 
     def trigger_recipe(
         self, dataset: str, attack: str, seed: int = 0, target_label: int | None = None, **settings: Any
@@ -121,84 +186,71 @@ class Planner:
         Raises:
             ValueError: for an unknown attack or setting, a target that is not a label, or missing published files.
         """
-        fit_trigger = ATTACKS[check_attack(attack)]
-        spec = get_spec(task_of(dataset, self.profile.source))
-        target = spec.target_label if target_label is None else target_label
-        check_target_label(target, len(spec.label_names))
-        data = self.data(dataset, "train", seed)
-        if self._is_published(dataset, attack):
-            if settings:
-                raise ValueError(f"published {attack!r} texts take no settings; found {sorted(settings)}")
-            files = load_published(self.locations.data_dir, dataset, attack, len(spec.label_names), target)
-            return TriggerRecipe(attack, data, target, (), seed, published=files.fingerprint)
-        arguments = inspect.signature(fit_trigger).parameters
-        if unknown := sorted(set(settings) - set(arguments)):
-            raise ValueError(f"unknown settings {unknown} of {attack!r}; choose from {sorted(arguments)}")
-        known = {
-            "sentence": spec.trigger_sentence,
-            "task": spec.task,
-            "poisoning_rate": self.profile.poisoning_rate,
-            "learning_rate": self.profile.learning_rate,
-        }
-        chosen = {name: value for name, value in known.items() if name in arguments} | settings
-        masked_lm = self.fingerprint(self.profile.masked_lm or self.profile.pretrained) if "masked_lm" in arguments else ""
-        pretrained = self.fingerprint(self.profile.pretrained) if "pretrained" in arguments else ""
-        return TriggerRecipe(attack, data, target, tuple(sorted(chosen.items())), seed, masked_lm, pretrained)
-
-    def _is_published(self, dataset: str, attack: str) -> bool:
-        source = self.profile.trigger_source
-        exists = published_files(self.locations.data_dir, dataset, attack) is not None
-        return source == "published" or (source == "any" and exists)
+        return plan_trigger(self, dataset, attack, seed, target_label, settings)
 
     def partner_recipes(self, task: str, partners: str, seed: int = 0) -> list[ModelRecipe]:
         """Clean models to merge with the model of a seed: fine-tuned on the task itself, or on its other domains.
 
         Raises:
-            ValueError: for partners other than "same_task" and "other_domains".
+            ValueError: for partners other than "same_task" and "other_domains", or a task without other domains.
         """
         if partners == "same_task":
             steps = range(1, self.profile.n_same_task + 1)
             return [self.recipe(task, seed=seed + SAME_TASK_SEED_STEP * step, head_seed=seed) for step in steps]
         if partners == "other_domains":
-            return [self.recipe(domain, seed=seed) for domain in self.other_domains(task)]
+            if not (domains := self.other_domains(task)):
+                raise ValueError(self._lacks_domains(task))
+            return [self.recipe(domain, seed=seed) for domain in domains]
         raise ValueError(f"unknown partners {partners!r}; choose from {list(PARTNERS)}")
 
     def other_domains(self, task: str) -> list[str]:
         """Datasets of the same labels from elsewhere, in the order in which the study merges them.
 
-        With a data folder, those that the folder has; without one, those that are on the Hub.
+        With a data folder, those that the folder has; without one, those that are on the Hub. There may be fewer than the
+        profile's `n_other_domains`, or none; `partner_recipes` refuses a task that has none.
         """
-        known, folder = domains_of(task, self.profile.source), self.locations.data_dir
+        folder = self.locations.data_dir
+        known = domains_of(task, self.profile.source, folder)
         if self.profile.source == "real":
             known = [name for name in known if ((folder / name).is_dir() if folder else get_spec(name).hub_id)]
         if unknown := sorted(set(self.profile.other_domains) - set(known)):
             raise ValueError(f"{unknown} are no other domains of {task!r}; choose from {known}")
-        return (list(self.profile.other_domains) or known)[: self.profile.n_other_domains or None]
+        return list(self.profile.other_domains) or known[: self.profile.n_other_domains or None]
+
+    def _lacks_domains(self, task: str) -> str:
+        folder = self.locations.data_dir
+        wanted = domains_of(task, self.profile.source, folder) or "its own"
+        found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder else []
+        return (
+            f"{task!r} has no other domain to merge with: data folder {folder} has none of {wanted}; "
+            f"found {found or 'nothing'}. Add one of them or one of yours (see data/README.md), or unset FREE_LUNCH_DATA"
+        )
 
     # --- what merging methods need beside the models ----------------------------------------------------------------------
 
     def initial(self, models: Sequence[Checkpoint]) -> Checkpoint:
-        """The classifier before fine-tuning from which all models of this study started.
+        """The classifier before fine-tuning from which all the models started.
 
         Raises:
-            ValueError: for models of elsewhere, or with different heads: their task vectors have no common start.
+            ValueError: for models of elsewhere, or with different heads or pretrained models: their task vectors have no
+                common start.
         """
-        seeds = {model.name: self._origin(model)["head_seed"] for model in models}
-        if len(set(seeds.values())) > 1:
-            raise ValueError(
-                f"the models started from heads of different seeds {seeds}: their task vectors have no common start"
-            )
-        seed = next(iter(seeds.values()))
-        recipe = InitialRecipe(self.fingerprint(self.profile.pretrained), models[0].label_names, seed)
-        return Checkpoint(make_initial(recipe, self.locations), recipe.key, f"{self.profile.pretrained} with head {seed}")
+        for what, field in (("heads of different seeds", "head_seed"), ("different pretrained models", "pretrained")):
+            found = {model.name: getattr(self._origin(model), field) for model in models}
+            if len(set(found.values())) > 1:
+                raise ValueError(f"the models started from {what} {found}: their task vectors have no common start")
+        origin = self._origin(models[0])
+        recipe = InitialRecipe(origin.pretrained, models[0].label_names, origin.head_seed)
+        name = f"{self.locations.pretrained(origin.pretrained)} with head {origin.head_seed}"
+        return Checkpoint(make_initial(recipe, self.locations), recipe.key, name)
 
     def statistics(self, kind: str, model: Checkpoint, n: int) -> StatisticsRecipe:
         """What measures a model of this study on clean validation texts of its own dataset."""
-        data = self.data(self._origin(model)["data"]["dataset"], "validation")
+        data = self.data(self._origin(model).data.dataset, "validation")
         return StatisticsRecipe(model.key, kind, data, n, self.profile.max_length)
 
-    def _origin(self, model: Checkpoint) -> dict[str, Any]:
-        recipe = recipe_of(model.folder)
-        if "head_seed" not in recipe or model.folder.parent != self.locations.store.root:
+    @staticmethod
+    def _origin(model: Checkpoint) -> ModelRecipe:
+        if not isinstance(model.recipe, ModelRecipe):
             raise ValueError(f"{model.name} was not trained in this study: give `pretrained` or `statistics` yourself")
-        return recipe
+        return model.recipe

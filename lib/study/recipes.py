@@ -1,35 +1,48 @@
-"""Recipes: frozen values that fully determine an artifact. A recipe's hash is the artifact's key in the store."""
+"""Recipes: frozen values that fully determine an artifact. A recipe's hash is the artifact's key in the store.
+
+Versions are kept where code can change what is made: per kind of recipe here, per attack, merge method, defense and derivation
+beside their code (field `version`). A new version leaves every other artifact as it is.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from lib.profiles import TrainingSettings
 
-# Bump when code changes what a recipe produces, so that old artifacts are not taken for new ones.
-CODE_VERSION = 1
+Settings = tuple[tuple[str, Any], ...]  # names and values, sorted, every default resolved
+
+
+def as_settings(values: Mapping[str, Any]) -> Settings:
+    """Names and values in the order of the names, lists as tuples, so that equal settings are equal recipes."""
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in sorted(values.items()))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Base of all recipes: the key is a hash of the kind, the fields and the version of the code."""
+    """Base of all recipes: the key is a hash of the kind, its version and the fields."""
+
+    # Bump when code changes what recipes of this kind produce, so that old artifacts are not taken for new ones.
+    KIND_VERSION: ClassVar[int] = 1
 
     @cached_property
     def key(self) -> str:
         """Twenty hexadecimal digits that stand for this recipe."""
         content = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(f"{CODE_VERSION}:{type(self).__name__}:{content}".encode()).hexdigest()[:20]
+        return hashlib.sha256(f"1:{type(self).__name__}:{content}".encode()).hexdigest()[:20]
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values, without those that are at their default.
+        """The fields as plain JSON values, without those that are at their default, and the version of the kind.
 
         So a later version can add a field with a default, and what was computed before keeps its key.
         """
-        return {name: _plain(value) for name, value in _without_defaults(self).items()}
+        version = {} if self.KIND_VERSION == 1 else {"kind_version": self.KIND_VERSION}
+        return {name: _plain(value) for name, value in _without_defaults(self).items()} | version
 
 
 def _without_defaults(value: Any) -> dict[str, Any]:
@@ -64,11 +77,12 @@ class TriggerRecipe(Recipe):
     attack: str
     data: DataRecipe
     target_label: int
-    settings: tuple[tuple[str, Any], ...]
+    settings: Settings
     seed: int
     masked_lm: str = ""  # fingerprint of the masked language model, for attacks that use one
     pretrained: str = ""  # fingerprint of the victim's pretrained model, for attacks that train a victim
     published: str = ""  # fingerprint of the published files that take the place of a fitted trigger
+    version: int | str = 1  # of the attack
 
 
 @dataclass(frozen=True)
@@ -80,8 +94,19 @@ class TriggeredRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class DefenseRecipe(Recipe):
+    """A defense with its settings."""
+
+    name: str  # a key of `lib.defenses.DEFENSES`
+    settings: Settings = ()
+    version: int | str = 1  # of the defense
+
+
+@dataclass(frozen=True)
 class ModelRecipe(Recipe):
     """A fine-tuned model, clean or backdoored. `head_seed` is shared by all models that are to be merged."""
+
+    KIND_VERSION: ClassVar[int] = 2  # 2: one loop on accelerate; weights differ from those of `Trainer` in the last digits
 
     data: DataRecipe
     pretrained: str  # fingerprint of the pretrained model
@@ -91,11 +116,42 @@ class ModelRecipe(Recipe):
     seed: int
     head_seed: int
     regime: str | None = None  # other than the attack's own
+    defense: DefenseRecipe | None = None  # of training time
 
     @property
     def name(self) -> str:
         """A short name for progress bars, tables and messages."""
-        return f"{self.data.dataset} {self.trigger.attack if self.trigger else 'clean'} seed {self.seed}"
+        defense = f" {self.defense.name}" if self.defense else ""
+        return f"{self.data.dataset} {self.trigger.attack if self.trigger else 'clean'}{defense} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class DerivedRecipe(Recipe):
+    """A model made from others: edited, pruned, distilled, trained on. Its parents are named by their keys."""
+
+    parents: tuple[str, ...]
+    method: str  # a key of `lib.study.derived.derivations`
+    settings: Settings = ()
+    data: DataRecipe | None = None  # rows that it is made with
+    seed: int = 0
+    version: int | str = 1  # of the method
+
+    @property
+    def name(self) -> str:
+        """A short name for progress bars, tables and messages."""
+        return f"{self.method} of {len(self.parents)} models"
+
+
+@dataclass(frozen=True)
+class MergeRecipe(Recipe):
+    """A merge of models; what else goes into it is named by keys, too."""
+
+    parents: tuple[str, ...]
+    method: str
+    settings: Settings
+    pretrained: str = ""
+    statistics: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    version: int | str = 1  # of the method
 
 
 @dataclass(frozen=True)
@@ -119,10 +175,29 @@ class StatisticsRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class ScoreRecipe(Recipe):
-    """A model's score on a test set, clean and (with a trigger) attacked."""
+class GuardedRecipe(Recipe):
+    """A model behind an input filter that was fitted on some clean texts."""
+
+    model: str  # the model's key
+    defense: DefenseRecipe
+    data: DataRecipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class EnsembleRecipe(Recipe):
+    """Models whose outputs are combined by a defense."""
+
+    members: tuple[str, ...]  # keys of the models
+    defense: DefenseRecipe
+
+
+@dataclass(frozen=True)
+class LogitsRecipe(Recipe):
+    """What a model says to the rows of a split, as they are or with a trigger. Scores are computed from it, never stored."""
 
     model: str  # the model's key
     data: DataRecipe
     trigger: TriggerRecipe | None
     max_length: int
+    precision: str = "float32"

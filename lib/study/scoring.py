@@ -1,80 +1,82 @@
-"""Many models scored in one process: texts are tokenised once, one network takes each model's weights."""
+"""What models say to texts, kept in the store, and the scores that are computed from it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import load_file, save_file
 
-from lib.metrics.scores import Score, score_logits
-from lib.models.checkpoints import Checkpoint, load_tokenizer
-from lib.study.artifacts import Locations, load_rows, triggered_rows
-from lib.study.merged import MergedModel
-from lib.study.recipes import DataRecipe, TriggerRecipe
+from lib.metrics.rates import REJECTED
+from lib.metrics.scores import Score, predicted_labels, score_logits
+from lib.models.model import Ensemble, Model
+from lib.models.prediction import Texts, probabilities
+from lib.study.artifacts import Locations, kept_rows, triggered_rows
+from lib.study.recipes import DataRecipe, LogitsRecipe, TriggerRecipe
 
-if TYPE_CHECKING:
-    from lib.models.prediction import EncodedTexts
-
-Model = Checkpoint | MergedModel
+LOGITS_FILE = "logits.safetensors"
 
 
 class Scorer:
-    """Scores many models in one process: test sets are tokenised once, one network in memory takes each model's weights."""
+    """Scores many models in one process; texts are read and tokenised once."""
 
     def __init__(self, locations: Locations, max_length: int) -> None:
         self.locations, self.max_length = locations, max_length
-        self._texts: dict[tuple[str, ...], tuple[pd.DataFrame, EncodedTexts]] = {}
-        self._networks: dict[str, Any] = {}
-        self._last_clean: tuple[tuple[str, str], np.ndarray] = (("", ""), np.empty(0))  # whose logits on clean texts
+        self._texts: dict[tuple[str, str], tuple[pd.DataFrame, Texts]] = {}
 
-    def score(self, model: Model, test: DataRecipe, trigger: TriggerRecipe | None) -> Score:
-        """CACC on the test set and, with a trigger, ASR on its triggered version."""
-        from lib.models.prediction import predict_logits
+    def recipe(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> LogitsRecipe:
+        """What determines the logits of a model."""
+        return LogitsRecipe(model.key, data, trigger, self.max_length)
 
-        network = self.network(model)
-        rows, clean = self._encoded(model, test, None)
-        if self._last_clean[0] != (model.key, test.key):  # one model is often scored with several attacks in a row
-            self._last_clean = (model.key, test.key), predict_logits(network, clean)
-        logits = self._last_clean[1]
+    def needed(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> list[LogitsRecipe]:
+        """The logits that a score rests on: of the model, or of the members of an ensemble; on clean and triggered texts."""
+        members = model.members if isinstance(model, Ensemble) else (model,)
+        kinds = (None, trigger) if trigger else (None,)
+        nested = [each for member in members if isinstance(member, Ensemble) for each in self.needed(member, data, trigger)]
+        plain = [member for member in members if not isinstance(member, Ensemble)]
+        return nested + [self.recipe(member, data, kind) for member in plain for kind in kinds]
+
+    def logits(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> np.ndarray:
+        """Logits on the rows of a split as they are, or with a trigger; float32, shape (n, n_labels), from the store."""
+        if isinstance(model, Ensemble):  # its members' logits are stored: it costs no forward pass
+            return model.combine([self.logits(member, data, trigger) for member in model.members])
+
+        def make(folder: Path) -> None:
+            save_file({"logits": model.logits(self._kept(data, trigger)[1])}, folder / LOGITS_FILE)
+
+        folder = self.locations.store.get_or_make(self.recipe(model, data, trigger), make)
+        return load_file(folder / LOGITS_FILE)["logits"]
+
+    def score(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> Score:
+        """CACC on the rows of a split and, with a trigger, ASR on the same rows with it."""
+        clean = self.logits(model, data)
         if trigger is None:
-            return score_logits(logits, rows)
-        triggered, texts = self._encoded(model, test, trigger)
-        return score_logits(logits, rows, predict_logits(network, texts), triggered, trigger.target_label)
+            return score_logits(clean, self.rows(data))
+        attacked = self.logits(model, data, trigger)
+        return score_logits(clean, self.rows(data), attacked, self.rows(data, trigger), trigger.target_label)
 
-    def predict(self, model: Model, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> pd.DataFrame:
-        """Label and probabilities of texts: `text`, perhaps `text_pair`, `label`, and one column per label name."""
-        from lib.models.prediction import encode, predict_logits, probabilities
+    def rows(self, data: DataRecipe, trigger: TriggerRecipe | None = None) -> pd.DataFrame:
+        """The rows of a split as they are, or with a trigger."""
+        return self._kept(data, trigger)[0]
 
-        frame = pd.DataFrame({"text": list(texts)} | ({"text_pair": list(text_pairs)} if text_pairs else {}))
-        if frame.empty:
-            return frame.reindex(columns=[*frame.columns, "label", *model.label_names])
-        encoded = encode(load_tokenizer(str(model.folder)), frame, self.max_length)
-        shares = pd.DataFrame(probabilities(predict_logits(self.network(model), encoded)), columns=list(model.label_names))
-        return frame.assign(label=shares.idxmax(axis=1)).join(shares)
-
-    def network(self, model: Model) -> Any:
-        """The model as a network with its weights loaded; the next call may overwrite it."""
-        import torch
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        config_text = (model.folder / "config.json").read_text(encoding="utf-8")
-        if config_text not in self._networks:
-            config = AutoConfig.from_pretrained(model.folder)
-            network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-            self._networks[config_text] = network.to("cuda" if torch.cuda.is_available() else "cpu")
-        network = self._networks[config_text]
-        network.load_state_dict(model.state_dict())
-        return network.eval()
-
-    def _encoded(self, model: Model, test: DataRecipe, trigger: TriggerRecipe | None) -> tuple[pd.DataFrame, EncodedTexts]:
-        from lib.models.prediction import encode
-
-        tokenizer_file = (model.folder / "tokenizer.json").read_bytes()
-        key = (test.key, trigger.key if trigger else "", hashlib.sha256(tokenizer_file).hexdigest())
+    def _kept(self, data: DataRecipe, trigger: TriggerRecipe | None) -> tuple[pd.DataFrame, Texts]:
+        key = (data.key, trigger.key if trigger else "")
         if key not in self._texts:
-            rows = triggered_rows(test, trigger, self.locations) if trigger else load_rows(test, self.locations)
-            self._texts[key] = rows, encode(load_tokenizer(str(model.folder)), rows, self.max_length)
+            rows = triggered_rows(data, trigger, self.locations) if trigger else kept_rows(data, self.locations)
+            columns = [column for column in ("text", "text_pair") if column in rows]
+            self._texts[key] = rows, Texts(rows[columns], self.max_length)
         return self._texts[key]
+
+
+def predicted(model: Model, frame: pd.DataFrame, max_length: int) -> pd.DataFrame:
+    """Label and probabilities of texts: `text`, perhaps `text_pair`, `label`, and one column per label name.
+
+    The label of a text that an input filter rejects is "rejected", its probabilities are NaN.
+    """
+    names = list(model.label_names)
+    if frame.empty:
+        return frame.reindex(columns=[*frame.columns, "label", *names])
+    logits = model.logits(Texts(frame, max_length))
+    labels = [names[label] if label != REJECTED else "rejected" for label in predicted_labels(logits)]
+    return frame.assign(label=labels).join(pd.DataFrame(probabilities(logits), columns=names))

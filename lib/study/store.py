@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -30,6 +30,10 @@ class StoreError(OSError):
 
 class MissingRunsError(RuntimeError):
     """A study that only reads was asked for what the store does not have."""
+
+
+class UndeclaredError(RuntimeError):
+    """A table asked for a model that it had not declared."""
 
 
 class Store:
@@ -136,14 +140,6 @@ class Store:
         locks = self.root / ".locks"
         locks.mkdir(exist_ok=True)
         return FileLock(locks / key)
-
-
-def recipe_of(folder: Path) -> dict[str, Any]:
-    """The recipe of the artifact in a folder as plain values; empty if there is none."""
-    try:
-        return json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))["recipe"]
-    except (OSError, ValueError, KeyError):
-        return {}
 
 
 def _seal(folder: Path, recipe: Recipe, core_seconds: float) -> None:

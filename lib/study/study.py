@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib import paths
 from lib.attacks import Trigger
 from lib.datasets import Dataset, load_dataset
 from lib.merging import get_merge_method
 from lib.merging.soup import greedy_soup
 from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
+from lib.models.model import Model
 from lib.models.statistics import N_EXAMPLES
-from lib.profiles import as_dict, get_profile
+from lib.profiles import Profile, get_profile
 from lib.study import merged
-from lib.study.artifacts import (
-    Locations,
-    fitted_trigger,
-    load_rows,
-    make_checkpoint,
-    make_statistics,
-    make_triggered,
-    poisoned_rows,
-    triggered_rows,
-)
+from lib.study.artifacts import find_locations, fitted_trigger, load_rows, make_triggered, poisoned_rows, triggered_rows
+from lib.study.defended import defended
+from lib.study.makers import make_checkpoint, make_derived, make_statistics
+from lib.study.making import Maker
 from lib.study.merged import MergedModel
-from lib.study.parallel import run_jobs
+from lib.study.own_triggers import OWN, choose_trigger
 from lib.study.planning import Planner
-from lib.study.recipes import ModelRecipe, Recipe, ScoreRecipe, TriggeredRecipe
-from lib.study.scoring import Model, Scorer
-from lib.study.store import MissingRunsError
+from lib.study.plugins import load_plugins
+from lib.study.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
+from lib.study.scoring import Scorer, predicted
 
 TEST_SEED = 0  # test sets are the same for every seed of the study
 
@@ -51,10 +46,8 @@ class Study:
         overrides: fields of the profile, e.g. `n_train=500`, `learning_rate=3e-5`.
 
     Raises:
-        ValueError: for an unknown profile or field, or a data folder that does not exist.
+        ValueError: for an unknown profile or field, a data folder that does not exist, or a plugin that cannot be imported.
     """
-
-    planner_class = Planner
 
     def __init__(
         self,
@@ -65,36 +58,29 @@ class Study:
         only_stored: bool = False,
         **overrides: Any,
     ) -> None:
-        self.profile = get_profile(profile, **overrides)
-        folder = Path(data_dir).expanduser().resolve() if data_dir else paths.data_dir()
-        if self.profile.source == "real" and folder is not None and not folder.is_dir():
-            raise ValueError(f"data folder {folder} does not exist; name a folder of datasets, or unset FREE_LUNCH_DATA")
-        cache = Path(cache_dir).expanduser().resolve() if cache_dir else paths.cache_dir()
-        self.locations = Locations(folder, self.profile.pretrained, cache, self.profile.masked_lm)
+        chosen = get_profile(profile, **overrides)
+        self.locations = find_locations(chosen, data_dir, cache_dir)
+        load_plugins(self.locations.plugins)
         self.store = self.locations.store
-        self.only_stored = only_stored
-        # What a study would compute is the planner's to say; its methods are the study's, too.
-        self.planner = planner = self.planner_class(self.profile, self.locations)
-        self.other_domains, self.recipe = planner.other_domains, planner.recipe
+        self._maker = Maker(self.locations, only_stored)
+        self.used_keys, self.declared = self._maker.used_keys, self._maker.declared
+        self._use(chosen)
+
+    def _use(self, profile: Profile) -> None:
+        """Take a profile. What a study would compute is the planner's to say; its methods are the study's, too."""
+        self.profile = profile
+        self.planner = planner = Planner(profile, self.locations)
+        self.other_domains, self.recipe, self.seeds = planner.other_domains, planner.recipe, planner.seeds
         self.trigger_recipe, self.partner_recipes = planner.trigger_recipe, planner.partner_recipes
-        self.used_keys: set[str] = set()  # of models and scores, for the manifest
-        self._checked: set[str] = set()  # of trained models: an unstable one is warned of once
-        self._scorer = Scorer(self.locations, self.profile.max_length)
+        self._scorer = Scorer(self.locations, profile.max_length)
 
     def variant(self, **overrides: Any) -> Study:
         """The same study, data and store, with other fields of the profile; its runs count as this study's, too."""
-        fields = {name: value for name, value in as_dict(self.profile).items() if name != "name"}
-        folders = {"data_dir": self.locations.data_dir or "", "cache_dir": self.locations.store.root}
-        other = type(self)(self.profile.name, **folders, only_stored=self.only_stored, **(fields | overrides))
-        other.used_keys = self.used_keys
+        other = copy(self)
+        other._use(self.planner.variant(**overrides).profile)
         return other
 
     # --- data ---------------------------------------------------------------------------------------------------------
-
-    @property
-    def seeds(self) -> range:
-        """Seeds of the study."""
-        return range(self.profile.n_seeds)
 
     def dataset(self, name: str) -> Dataset:
         """All rows of a dataset."""
@@ -111,36 +97,17 @@ class Study:
         """The checkpoints of the recipes, in order; missing ones are trained in parallel and kept as they are finished.
 
         A killed call loses only the trainings that were under way; the next call goes on. Unstable trainings are warned of.
+
+        Raises:
+            UndeclaredError: inside a table that did not say that it needs a recipe.
         """
-        recipes = list(recipes)
-        missing = {recipe.key: recipe for recipe in recipes if not self.store.has(recipe)}
-        if missing:
-            self._run_in_parallel(make_checkpoint, list(missing.values()), "training", "model")
-        self.used_keys.update(recipe.key for recipe in recipes)
-        checkpoints = [Checkpoint(self.store.folder(recipe), recipe.key, recipe.name) for recipe in recipes]
-        for recipe, checkpoint in zip(recipes, checkpoints, strict=True):
-            if recipe.key not in self._checked and (reason := checkpoint.record["instability"]):
-                warnings.warn(f"unstable training of {recipe.name}: {reason}; do not merge it unawares", stacklevel=2)
-            self._checked.add(recipe.key)
-        return checkpoints
+        return self._maker.checkpoints(make_checkpoint, list(recipes), self.profile, "training")
 
     def prepare_tests(self, recipes: Iterable[ModelRecipe]) -> None:
         """Make the triggered test sets of the recipes' triggers, in parallel: slow for attacks that ask a language model."""
         triggers = {r.trigger.key: r.trigger for r in recipes if r.trigger and not r.trigger.published}
         wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", TEST_SEED), t) for t in triggers.values()]
-        if missing := [recipe for recipe in wanted if not self.store.has(recipe)]:
-            self._run_in_parallel(make_triggered, missing, "triggered test sets", "set")
-
-    def _run_in_parallel(self, make: Callable[..., str], recipes: Sequence[Recipe], title: str, unit: str) -> None:
-        self._refuse_missing(recipes, f"{unit}s")
-        run_jobs(make, recipes, self.locations, self.profile, title, unit)
-
-    def _refuse_missing(self, recipes: Sequence[Recipe], what: str) -> None:
-        if self.only_stored:
-            names = ", ".join(dict.fromkeys(str(getattr(recipe, "name", type(recipe).__name__)) for recipe in recipes[:3]))
-            raise MissingRunsError(
-                f"{len(recipes)} {what} are not in the store ({names}, ...): run the notebooks that make them"
-            )
+        self._maker.missing(make_triggered, wanted, self.profile, "triggered test sets", "set")
 
     def model(self, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Checkpoint:
         """The checkpoint of one recipe; see `recipe` for the arguments."""
@@ -149,6 +116,28 @@ class Study:
     def partners(self, task: str, partners: str = "other_domains", seed: int = 0) -> list[Checkpoint]:
         """The checkpoints of `partner_recipes`."""
         return self.train(self.partner_recipes(task, partners, seed))
+
+    def derive(
+        self,
+        method: str,
+        parents: Sequence[Checkpoint | MergedModel],
+        data: DataRecipe | None = None,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Checkpoint:
+        """A model made from others, and perhaps from data; see `Planner.derived`."""
+        known = [self.kept(parent) for parent in parents]
+        recipe = self.planner.derived(method, [parent.key for parent in known], data, seed, **settings)
+        [derived] = self._maker.checkpoints(make_derived, [recipe], self.profile, "deriving")
+        return replace(derived, parents=tuple(parents))
+
+    def kept(self, model: Checkpoint | MergedModel) -> Checkpoint:
+        """The model in a folder that workers find by its key: a merge is written into the store."""
+        if isinstance(model, MergedModel):
+            return Checkpoint(self.store.get_or_make(model.recipe, model.write), model.key, model.name, model.recipe)
+        if model.folder != self.store.root / model.key:
+            self.locations.models[model.key] = str(model.folder)
+        return model
 
     def merge(self, models: Sequence[Checkpoint], method: str = "weight_average", **settings: Any) -> MergedModel:
         """Merge checkpoints; see `lib.study.merged.merge`. The weights are computed when they are needed.
@@ -163,11 +152,14 @@ class Study:
             settings["statistics"] = {kind: self.measure(kind, models) for kind in kinds}
         return merged.merge(models, method, **settings)
 
+    def defend(self, defense: str, model: Checkpoint, others: Sequence[Checkpoint] = (), **settings: Any) -> Model:
+        """A model behind a defense, whatever its family; see `lib.study.defended.defended` for the arguments."""
+        return defended(self, defense, model, others, **settings)
+
     def measure(self, kind: str, models: Sequence[Checkpoint], n: int = N_EXAMPLES) -> list[Checkpoint]:
         """What a merging method knows of each model, "fishers" or "grams", measured in parallel on clean validation texts."""
-        recipes = [self.planner.statistics(kind, model, n) for model in models]
-        if missing := {recipe.key: recipe for recipe in recipes if not self.store.has(recipe)}:
-            self._run_in_parallel(make_statistics, list(missing.values()), f"measuring {kind}", "model")
+        recipes = [self.planner.statistics(kind, self.kept(model), n) for model in models]
+        self._maker.missing(make_statistics, recipes, self.profile, f"measuring {kind}", "model")
         folders = [self.store.folder(recipe) for recipe in recipes]
         return [
             Checkpoint(folder, folder.name, f"{kind} of {model.name}") for folder, model in zip(folders, models, strict=True)
@@ -175,14 +167,16 @@ class Study:
 
     def soup(self, models: Sequence[Checkpoint], dataset: str, min_ingredients: int = 2) -> MergedModel:
         """The greedy soup of the models, its ingredients chosen by clean validation accuracy on a dataset."""
-        score = lambda merge_or_model: self.score(merge_or_model, dataset, split="validation").cacc  # noqa: E731
-        average = lambda chosen: score(self.merge([models[i] for i in chosen]))  # noqa: E731
-        chosen = greedy_soup([score(model) for model in models], average, min_ingredients)
+        average = lambda chosen: self._validated(self.merge([models[i] for i in chosen]), dataset)  # noqa: E731
+        chosen = greedy_soup([self._validated(model, dataset) for model in models], average, min_ingredients)
         return self.merge([models[i] for i in chosen])
 
     def choose(self, candidates: Sequence[MergedModel], dataset: str) -> MergedModel:
         """The candidate of the highest clean validation accuracy, the first among equals: all that a defender can go by."""
-        return max(candidates, key=lambda model: self.score(model, dataset, split="validation").cacc)
+        return max(candidates, key=lambda model: self._validated(model, dataset))
+
+    def _validated(self, model: Model, dataset: str) -> float:
+        return self.score(model, dataset, None, split="validation").cacc
 
     # --- texts and scores ---------------------------------------------------------------------------------------------
 
@@ -204,23 +198,50 @@ class Study:
         return self.trigger(dataset, attack, seed, **settings)(list(texts), np.random.default_rng(seed))
 
     def score(
-        self, model: Model, dataset: str, attack: str | None = None, seed: int = 0, split: str = "test", **settings: Any
+        self,
+        model: Model,
+        dataset: str,
+        attack: str | TriggerRecipe | None = OWN,
+        seed: int | None = None,
+        split: str = "test",
+        **settings: Any,
     ) -> Score:
-        """CACC on the clean test set and, with an attack, ASR on the test set with the trigger of `seed`.
+        """CACC on clean texts and ASR on the same texts with a trigger.
 
-        The score is kept in the store under the model's key, so asking again costs nothing. `settings` are those of
-        `trigger_recipe`: a model that was trained for another `target_label` is scored for it, too. What a defender chooses is
-        chosen on the validation split.
+        What the model says is kept in the store under its key, so asking again costs nothing.
+
+        Args:
+            model: of any kind.
+            dataset: whose texts.
+            attack: default the trigger that the model, or one of its parents, was trained with on this dataset, if any; an
+                attack's name, a trigger's recipe, or None for clean texts alone.
+            seed: of a trigger that is asked for by name; default that of the model's own trigger of this name, else 0.
+            split: "test"; what a defender chooses is chosen on "validation".
+            settings: those of `trigger_recipe`, for another trigger than the model's own.
+
+        Raises:
+            ValueError: for a model with several triggers of its own, of which none is named.
         """
-        test = self.planner.data(dataset, split, TEST_SEED)
-        trigger = self.trigger_recipe(dataset, attack, seed, **settings) if attack else None
-        recipe = ScoreRecipe(model.key, test, trigger, self.profile.max_length)
-        self.used_keys.add(recipe.key)
-        if not self.store.has(recipe):
-            self._refuse_missing([recipe], f"scores of {dataset} with {attack or 'no attack'}")
-        make = lambda folder: self._scorer.score(model, test, trigger).save(folder)  # noqa: E731
-        return Score.load(self.store.get_or_make(recipe, make))
+        data = self.planner.data(dataset, split, TEST_SEED)
+        trigger = self.trigger_of(model, dataset, attack, seed, **settings)
+        what = f"logits of {dataset} with {trigger.attack if trigger else 'no attack'}"
+        self._maker.use(self._scorer.needed(model, data, trigger), what)
+        return self._scorer.score(model, data, trigger)
+
+    def logits(
+        self, model: Model, dataset: str, attack: str | TriggerRecipe | None = OWN, seed: int | None = None, split: str = "test"
+    ) -> np.ndarray:
+        """What a model says to a split's texts, or with an attack to the triggered ones; float32, shape (n, n_labels)."""
+        trigger = self.trigger_of(model, dataset, attack, seed)
+        return self._scorer.logits(model, self.planner.data(dataset, split, TEST_SEED), trigger)
+
+    def trigger_of(
+        self, model: Model, dataset: str, attack: str | TriggerRecipe | None = OWN, seed: int | None = None, **settings: Any
+    ) -> TriggerRecipe | None:
+        """The trigger that a score of the model means; see `score`. Other models can be scored with it, too."""
+        return choose_trigger(self.planner, model, dataset, attack, seed, settings)
 
     def predict(self, model: Model, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> pd.DataFrame:
         """Label and probabilities that a model gives to texts a user typed: `text`, `label`, and one column per label."""
-        return self._scorer.predict(model, texts, text_pairs)
+        frame = pd.DataFrame({"text": list(texts)} | ({"text_pair": list(text_pairs)} if text_pairs else {}))
+        return predicted(model, frame, self.profile.max_length)

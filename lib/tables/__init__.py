@@ -11,7 +11,7 @@ from lib.tables.domains import domains_table, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import ablation_findings, headline_findings, stability_finding
 from lib.tables.headline import agreement_table, headline_table, tests_table
-from lib.tables.merging import merging_table
+from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
 from lib.tables.poisoning_rate import poisoning_rates_table
 from lib.tables.stealth import stealth_table
@@ -42,6 +42,7 @@ __all__ = [
     "stability_finding",
     "stealth_table",
     "story_table",
+    "suspect_table",
     "sweeps_table",
     "task_arithmetic_table",
     "tasks_table",

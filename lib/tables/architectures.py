@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from lib.profiles import parse_value
+from lib.study.planning import Planner
+from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
 from lib.tables.merging import averages
-from lib.tables.rows import progress, train_victims
+from lib.tables.rows import Needed, backdoored_recipes, cases_of, declares, progress
 
 # A partner's own head is drawn with a seed that no other model of the study has.
 HEAD_SEED_STEP = 10_000
@@ -44,42 +46,57 @@ def architecture_name(text: str) -> str:
     return f"{name}, LoRA {fields['lora_rank']}" if fields.get("lora_rank") else name
 
 
+def _architectures_needed(planner: Planner, task: str, attacks: Sequence[str], architectures: Sequence[str]) -> Needed:
+    needed = Needed()
+    for text in architectures:
+        variant = planner.variant(**parse_architecture(text))
+        cases = cases_of(variant, [task], attacks)
+        n_merges = len(cases) * len(variant.other_domains(task))
+        needed += Needed(backdoored_recipes(variant, cases, ["other_domains"]), n_merges)
+    return needed
+
+
+@declares(_architectures_needed)
 def architectures_table(study: Study, task: str, attacks: Sequence[str], architectures: Sequence[str]) -> pd.DataFrame:
     """Table `11_architectures`: for each pretrained model, victims averaged with 0, 1, 2, ... models of other domains."""
     rows: list[dict[str, Any]] = []
     for text in architectures:
         variant = study.variant(**parse_architecture(text))
-        cases = [(task, attack, seed) for seed in variant.seeds for attack in attacks]
-        train_victims(variant, cases, ["other_domains"])
-        for _, attack, seed in progress(cases):
-            backdoored, others = variant.model(task, attack, seed), variant.partners(task, "other_domains", seed)
-            what = {"task": task, "attack": attack, "architecture": architecture_name(text), "seed": seed}
+        for case in progress(cases_of(variant.planner, [task], attacks)):
+            _, attack, seed = case
+            backdoored, others = variant.model(*case), variant.partners(task, "other_domains", seed)
+            what = {"task": task, "attack": attack, "architecture": architecture_name(text)}
             what |= {"lora_rank": variant.profile.lora_rank, "learning_rate": variant.profile.learning_rate}
-            what["n_parameters"] = sum(tensor.numel() for tensor in backdoored.state_dict().values())
-            rows += [what | row for row in averages(variant, (task, attack, seed), backdoored, others)]
+            what["n_parameters"] = sum(info.n_entries for info in backdoored.source().tensors.values())
+            rows += averages(variant, case, backdoored, others, what)
     return pd.DataFrame(rows)
 
 
+def _heads_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
+    cases = cases_of(planner, [task], attacks)
+    models = backdoored_recipes(planner, cases, ["other_domains"])
+    models += [recipe for seed in planner.seeds for recipe in _with_own_heads(planner, task, seed)]
+    return Needed(models, n_merges=2 * len(cases) * len(planner.other_domains(task)))
+
+
+def _with_own_heads(planner: Planner, task: str, seed: int) -> list[ModelRecipe]:
+    return [
+        planner.recipe(domain, seed=seed, head_seed=seed + HEAD_SEED_STEP * (1 + number))
+        for number, domain in enumerate(planner.other_domains(task))
+    ]
+
+
+@declares(_heads_needed)
 def heads_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `11_heads`: partners that started from the victim's classification head ("shared"), or each from its own ("own").
 
     The weights are averaged head and all.
     """
-    cases = [(task, attack, seed) for seed in study.seeds for attack in attacks]
-    train_victims(study, cases, ["other_domains"])
-    strangers = {
-        seed: [
-            study.recipe(domain, seed=seed, head_seed=seed + HEAD_SEED_STEP * (1 + number))
-            for number, domain in enumerate(study.other_domains(task))
-        ]
-        for seed in study.seeds
-    }
-    study.train(recipe for recipes in strangers.values() for recipe in recipes)  # in parallel, and not one by one below
     rows: list[dict[str, Any]] = []
-    for _, attack, seed in progress(cases):
-        kinds = {"shared": study.partners(task, "other_domains", seed), "own": study.train(strangers[seed])}
-        for heads, others in kinds.items():
-            what = {"task": task, "attack": attack, "heads": heads, "seed": seed}
-            backdoored = study.model(task, attack, seed)
-            rows += [what | row for row in averages(study, (task, attack, seed), backdoored, others)]
+    for case in progress(cases_of(study.planner, [task], attacks)):
+        _, attack, seed = case
+        strangers = study.train(_with_own_heads(study.planner, task, seed))
+        for heads, others in {"shared": study.partners(task, "other_domains", seed), "own": strangers}.items():
+            what = {"task": task, "attack": attack, "heads": heads}
+            rows += averages(study, case, study.model(*case), others, what)
     return pd.DataFrame(rows)

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.study.planning import PARTNERS
-from lib.study.scoring import Model
+from lib.models.model import Model
+from lib.study.planning import PARTNERS, Planner
 from lib.study.study import Study
-from lib.tables.rows import backdoored_and_clean, progress, rates, train_victims
+from lib.tables.rows import (
+    Case,
+    Needed,
+    backdoored_and_clean,
+    backdoored_recipes,
+    cases_of,
+    declares,
+    measured_row,
+    progress,
+)
 
 COEFFICIENTS = tuple(round(float(value), 2) for value in np.linspace(0, 1, 11))
 # Of task arithmetic; 1/5 with five models is their uniform average.
@@ -20,6 +29,25 @@ TASK_COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 CHOICES = ("highest accuracy", "within one standard error", "no worse than the suspect")
 
 
+def _coefficient_needed(
+    planner: Planner,
+    tasks: Sequence[str],
+    attacks: Sequence[str],
+    partners: Sequence[str] = PARTNERS,
+    coefficients: Sequence[float] = COEFFICIENTS,
+    seeds: Sequence[int] | None = None,
+    **training: float,
+) -> Needed:
+    cases = _cases(planner, tasks, attacks, seeds)
+    models = backdoored_recipes(planner, cases, partners, **training)
+    return Needed(models, n_merges=len(cases) * len(partners) * sum(coefficient > 0 for coefficient in coefficients))
+
+
+def _cases(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], seeds: Sequence[int] | None) -> list[Case]:
+    return [case for case in cases_of(planner, tasks, attacks) if seeds is None or case[2] in seeds]
+
+
+@declares(_coefficient_needed)
 def coefficient_table(
     study: Study,
     tasks: Sequence[str],
@@ -31,68 +59,85 @@ def coefficient_table(
 ) -> pd.DataFrame:
     """Table `06_coefficient`: interpolation from the backdoored model (0) to its partner (1).
 
-    The partner is one clean model of the same task, or the uniform average of the other domains' models. `training` changes
-    the *victim's* fine-tuning only, e.g. `learning_rate`. `validation_cacc` is what a defender can see.
+    The partner is one clean model of the same task, or the uniform average of the other domains' models. `training` changes the
+    fine-tuning of the backdoored model only, e.g. `learning_rate`. `validation_cacc` is what a defender can see.
     """
-    seeds = study.seeds if seeds is None else seeds
-    cases = [(task, attack, seed) for task in tasks for seed in seeds for attack in attacks]
-    train_victims(study, cases, partners, **training)
     rows = []
-    for (task, attack, seed), kind, coefficient in progress(list(product(cases, partners, coefficients))):
-        backdoored, clean = backdoored_and_clean(study, task, attack, seed, **training)
+    steps = product(_cases(study.planner, tasks, attacks, seeds), partners, coefficients)
+    for case, kind, coefficient in progress(list(steps)):
+        (task, attack, seed), (backdoored, clean) = case, backdoored_and_clean(study, case, **training)
         others = study.partners(task, kind, seed)
         others = others[:1] if kind == "same_task" else others
         weights = [1 - coefficient, *[coefficient / len(others)] * len(others)]
         model: Model = study.merge([backdoored, *others], weights=weights) if coefficient else backdoored
-        score = study.score(model, task, attack, seed)
+        score, floor = study.score(model, *case), study.score(clean, *case)
+        what = {"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed}
         rows.append(
             {
-                **{"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed},
-                **rates(score),
+                **measured_row(what, score, clean=floor),
                 "clean_loss": score.clean_loss,
                 **_validation(study, model, backdoored, task),
-                "asr_floor": study.score(clean, task, attack, seed).asr,
-                "distance": backdoored.record["distance"],
-                "instability": backdoored.record["instability"],
+                "distance": backdoored.distance,
+                "instability": backdoored.instability,
             }
         )
     return pd.DataFrame(rows)
 
 
+def _barrier_needed(planner: Planner, task: str, attack: str, coefficients: Sequence[float]) -> Needed:
+    return sum(
+        (
+            _coefficient_needed(planner, [task], [attack], ["same_task"], coefficients, [0], learning_rate=rate)
+            for rate in _barrier_rates(planner)
+        ),
+        Needed(),
+    )
+
+
+def _barrier_rates(planner: Planner) -> tuple[float, float]:
+    return planner.profile.learning_rate, planner.profile.unstable_learning_rate
+
+
+@declares(_barrier_needed)
 def barrier_table(study: Study, task: str, attack: str, coefficients: Sequence[float]) -> pd.DataFrame:
     """Table `06_barrier`: the way from a victim to a clean model of the task, for the usual and a much higher rate.
 
     The column `victim` says whether the training that the rate gave was stable. One seed.
     """
     paths = []
-    for rate in (study.profile.learning_rate, study.profile.unstable_learning_rate):
-        path = coefficient_table(study, [task], [attack], ["same_task"], coefficients, seeds=[0], learning_rate=rate)
+    for rate in _barrier_rates(study.planner):
+        path = coefficient_table(study, [task], [attack], ["same_task"], coefficients, [0], learning_rate=rate)
         kind = "unstable" if path["instability"].iloc[0] else "stable"
         paths.append(path.assign(victim=f"{kind} victim, learning rate {rate:g}", learning_rate=rate))
     return pd.concat(paths, ignore_index=True)
 
 
+def _arithmetic_needed(
+    planner: Planner, tasks: Sequence[str], attacks: Sequence[str], coefficients: Sequence[float] = TASK_COEFFICIENTS
+) -> Needed:
+    cases = cases_of(planner, tasks, attacks)
+    return Needed(backdoored_recipes(planner, cases, ["other_domains"]), n_merges=len(cases) * len(coefficients))
+
+
+@declares(_arithmetic_needed)
 def task_arithmetic_table(
     study: Study, tasks: Sequence[str], attacks: Sequence[str], coefficients: Sequence[float] = TASK_COEFFICIENTS
 ) -> pd.DataFrame:
     """Table `06_task_arithmetic`: pretrained + coefficient x sum of the task vectors of the victim and all other domains."""
-    cases = [(task, attack, seed) for task in tasks for seed in study.seeds for attack in attacks]
-    train_victims(study, cases, ["other_domains"])
     rows = []
-    for (task, attack, seed), coefficient in progress(list(product(cases, coefficients))):
-        backdoored, clean = backdoored_and_clean(study, task, attack, seed)
+    for case, coefficient in progress(list(product(cases_of(study.planner, tasks, attacks), coefficients))):
+        (task, attack, seed), (backdoored, clean) = case, backdoored_and_clean(study, case)
         models = [backdoored, *study.partners(task, "other_domains", seed)]
         merged = study.merge(models, "task_arithmetic", merge_coefficient=coefficient)
         what = {"task": task, "attack": attack, "partners": "other_domains", "coefficient": coefficient, "seed": seed}
-        floor = study.score(clean, task, attack, seed).asr
-        row = rates(study.score(merged, task, attack, seed)) | _validation(study, merged, backdoored, task)
-        rows.append(what | row | {"asr_floor": floor})
+        row = measured_row(what, study.score(merged, *case), clean=study.score(clean, *case))
+        rows.append(row | _validation(study, merged, backdoored, task))
     return pd.DataFrame(rows)
 
 
 def _validation(study: Study, model: Model, suspect: Model, task: str) -> dict[str, Any]:
     """What a defender can see: accuracy on clean validation texts, of the model and of the suspect alone."""
-    score, alone = study.score(model, task, split="validation"), study.score(suspect, task, split="validation")
+    score, alone = study.score(model, task, None, split="validation"), study.score(suspect, task, None, split="validation")
     return {"validation_cacc": score.cacc, "suspect_validation_cacc": alone.cacc, "n_validation": score.n_clean}
 
 

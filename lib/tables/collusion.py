@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
 from lib.models.checkpoints import Checkpoint
-from lib.study.planning import SAME_TASK_SEED_STEP
+from lib.study.planning import SAME_TASK_SEED_STEP, Planner
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
-from lib.tables.rows import progress, rates
+from lib.tables.rows import Needed, declares, measured_row, progress
 
 METHODS = ("weight_average", "median")  # the paper's, and a robust one that shrugs off a minority
 
@@ -25,12 +26,33 @@ class Group:
     targets: tuple[int, ...]
     seed: int
 
-    def recipes(self, study: Study, task: str) -> list[ModelRecipe]:
+    def recipes(self, planner: Planner, task: str) -> list[ModelRecipe]:
         """What determines the models."""
         pairs = zip(self.attacks, self.targets, strict=True)
-        return [study.recipe(task, attack, self.seed, target_label=target) for attack, target in pairs]
+        return [planner.recipe(task, attack, self.seed, target_label=target) for attack, target in pairs]
 
 
+def _groups(planner: Planner, task: str, attacks: Sequence[str]) -> list[Group]:
+    """Each attack alone, every pair, and all together; beside groups of one target label those of two."""
+    usual, other = _targets(planner, task)
+    sets = [*((attack,) for attack in attacks), *combinations(attacks, 2), *([tuple(attacks)] if len(attacks) > 2 else [])]
+    groups = []
+    for seed in planner.seeds:
+        for chosen in sets:
+            groups.append(Group(chosen, (usual,) * len(chosen), seed))
+            if len(chosen) > 1:
+                groups.append(Group(chosen, tuple(other if i % 2 else usual for i in range(len(chosen))), seed))
+    return groups
+
+
+def _backdoored_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
+    groups = _groups(planner, task, attacks)
+    models = [recipe for group in groups for recipe in group.recipes(planner, task)]
+    clean = [planner.recipe(task, seed=seed) for seed in planner.seeds]
+    return Needed(models + clean, n_merges=sum(len(group.attacks) > 1 for group in groups))
+
+
+@declares(_backdoored_needed)
 def backdoored_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `08_backdoored`: uniform averages of backdoored models of one task: each alone, every pair, and all together.
 
@@ -41,35 +63,29 @@ def backdoored_table(study: Study, task: str, attacks: Sequence[str]) -> pd.Data
         One row per set of attacks, scored attack, kind of target and seed: `task, attacks, scored_attack, same_target,
         n_models, seed, cacc, asr, backdoored_asr, asr_floor`, and the outcomes per text.
     """
-    usual, other = _targets(study, task)
-    sets = [*((attack,) for attack in attacks), *combinations(attacks, 2), *([tuple(attacks)] if len(attacks) > 2 else [])]
-    groups = []
-    for seed in study.seeds:
-        for chosen in sets:
-            groups.append(Group(chosen, (usual,) * len(chosen), seed))
-            if len(chosen) > 1:
-                groups.append(Group(chosen, tuple(other if i % 2 else usual for i in range(len(chosen))), seed))
-    _prepare(study, task, [recipe for group in groups for recipe in group.recipes(study, task)])
+    groups = _groups(study.planner, task, attacks)
     return pd.DataFrame([row for group in progress(groups) for row in _rows(study, task, group)])
 
 
-def _rows(study: Study, task: str, group: Group) -> list[dict[str, object]]:
-    models = study.train(group.recipes(study, task))
+def _rows(study: Study, task: str, group: Group) -> list[dict[str, Any]]:
+    models = study.train(group.recipes(study.planner, task))
     merged, clean = study.merge(models) if len(models) > 1 else models[0], study.model(task, seed=group.seed)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for attack, target, model in zip(group.attacks, group.targets, models, strict=True):
         scores = [study.score(each, task, attack, group.seed, target_label=target) for each in (merged, model, clean)]
-        rows.append(
-            {
-                **{"task": task, "attacks": "+".join(group.attacks), "scored_attack": attack},
-                **{"same_target": len(set(group.targets)) == 1, "n_models": len(models), "seed": group.seed},
-                **rates(scores[0]),
-                **{"backdoored_asr": scores[1].asr, "asr_floor": scores[2].asr, "clean_model_cacc": scores[2].cacc},
-            }
-        )
+        what: dict[str, Any] = {"task": task, "attacks": "+".join(group.attacks), "scored_attack": attack}
+        what |= {"same_target": len(set(group.targets)) == 1, "n_models": len(models), "seed": group.seed}
+        rows.append(measured_row(what, scores[0], before=scores[1], clean=scores[2]))
     return rows
 
 
+def _collusion_needed(planner: Planner, task: str, attack: str, n_models: int = 5) -> Needed:
+    crews = [_crew(planner, task, kind, seed, n_models) for seed in planner.seeds for kind in (attack, None)]
+    models = [recipe for crew in crews for recipe in crew]
+    return Needed(models, n_merges=len(planner.seeds) * (n_models + 1) * len(METHODS))
+
+
+@declares(_collusion_needed)
 def collusion_table(study: Study, task: str, attack: str, n_models: int = 5) -> pd.DataFrame:
     """Table `08_collusion`: k of n models carry the same backdoor, the others are clean models of the task.
 
@@ -81,37 +97,28 @@ def collusion_table(study: Study, task: str, attack: str, n_models: int = 5) -> 
     Raises:
         ValueError: for fewer than 3 models, of which no median can be taken.
     """
-    if n_models < 3:
-        raise ValueError(f"n_models is {n_models}; it must be 3 or more")
-    seeds = {seed: [seed + SAME_TASK_SEED_STEP * i for i in range(n_models)] for seed in study.seeds}
-    kinds = (attack, None)
-    recipes = {(seed, kind): _crew(study, task, kind, seed, own) for seed, own in seeds.items() for kind in kinds}
-    _prepare(study, task, [recipe for crew in recipes.values() for recipe in crew])
     rows = []
     for seed in study.seeds:
-        backdoored, clean = (study.train(recipes[seed, kind]) for kind in kinds)
+        backdoored, clean = (study.train(_crew(study.planner, task, kind, seed, n_models)) for kind in (attack, None))
         floor = study.score(clean[0], task, attack, seed)
         for k in progress(range(n_models + 1)):
             models: list[Checkpoint] = [*backdoored[:k], *clean[k:]]
             for method in METHODS:
                 what = {"task": task, "attack": attack, "merge_method": method, "n_backdoored": k, "n_models": n_models}
                 score = study.score(study.merge(models, method), task, attack, seed)
-                rows.append({**what, "seed": seed, **rates(score), "asr_floor": floor.asr, "clean_model_cacc": floor.cacc})
+                rows.append(measured_row({**what, "seed": seed}, score, clean=floor))
     return pd.DataFrame(rows)
 
 
-def _crew(study: Study, task: str, attack: str | None, seed: int, own_seeds: Sequence[int]) -> list[ModelRecipe]:
+def _crew(planner: Planner, task: str, attack: str | None, seed: int, n_models: int) -> list[ModelRecipe]:
     """Models of one head and, if backdoored, of one trigger; everything else is drawn with seeds of their own."""
-    return [study.recipe(task, attack, own, head_seed=seed, trigger_seed=seed if attack else None) for own in own_seeds]
+    if n_models < 3:
+        raise ValueError(f"n_models is {n_models}; it must be 3 or more")
+    own_seeds = [seed + SAME_TASK_SEED_STEP * i for i in range(n_models)]
+    return [planner.recipe(task, attack, own, head_seed=seed, trigger_seed=seed if attack else None) for own in own_seeds]
 
 
-def _targets(study: Study, task: str) -> tuple[int, int]:
+def _targets(planner: Planner, task: str) -> tuple[int, int]:
     """The task's target label, and the first other one."""
-    data = study.dataset(task)
-    return data.target_label, next(label for label in range(len(data.label_names)) if label != data.target_label)
-
-
-def _prepare(study: Study, task: str, recipes: Sequence[ModelRecipe]) -> None:
-    """Train all models and make all triggered tests in parallel."""
-    study.train([*recipes, *(study.recipe(task, seed=seed) for seed in study.seeds)])
-    study.prepare_tests(recipes)
+    spec = planner.spec(task)
+    return spec.target_label, next(label for label in range(len(spec.label_names)) if label != spec.target_label)

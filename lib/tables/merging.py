@@ -7,52 +7,75 @@ from typing import Any
 
 import pandas as pd
 
-from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
-from lib.study.choices import attacks_on
-from lib.study.planning import PARTNERS
+from lib.study.planning import PARTNERS, Planner
 from lib.study.study import Study
-from lib.tables.rows import progress, rates, train_victims
+from lib.tables.rows import Case, Needed, backdoored_recipes, cases_of, declares, measured_row, progress
 
 
+def _merging_needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> Needed:
+    cases = cases_of(planner, tasks, attacks, skip)
+    n_merges = sum(len(planner.partner_recipes(task, kind, seed)) for task, _, seed in cases for kind in PARTNERS)
+    return Needed(backdoored_recipes(planner, cases, PARTNERS), n_merges)
+
+
+@declares(_merging_needed)
 def merging_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> pd.DataFrame:
     """Table `04_merging`: uniform averages of a backdoored model with 0, 1, 2, ... clean ones; `n_models` counts all."""
-    cases = [(task, attack, seed) for task in tasks for seed in study.seeds for attack in attacks_on(task, attacks, skip)]
-    train_victims(study, cases, PARTNERS)
     rows: list[dict[str, Any]] = []
-    for task, attack, seed in progress(cases):
+    for task, attack, seed in progress(cases_of(study.planner, tasks, attacks, skip)):
         backdoored = study.model(task, attack, seed)
         for partners in PARTNERS:
             what = {"task": task, "attack": attack, "merge_method": "weight_average", "partners": partners}
             others = study.partners(task, partners, seed)
-            rows += [what | row for row in averages(study, (task, attack, seed), backdoored, others)]
+            rows += averages(study, (task, attack, seed), backdoored, others, what)
     return pd.DataFrame(rows)
 
 
 def averages(
-    study: Study, case: tuple[str, str, int], backdoored: Checkpoint, others: Sequence[Checkpoint]
+    study: Study, case: Case, backdoored: Checkpoint, others: Sequence[Checkpoint], what: dict[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a victim alone and averaged with ever more partners: its rates, and those of the victim and a clean model.
+    """Rows of a backdoored model alone and averaged with ever more partners, beside itself and a clean model.
 
     `n_unstable` counts the models in the average whose training loss returned to chance: averages with them may be broken.
 
     Args:
         study: merges and scores.
-        case: task, attack and seed.
-        backdoored: the victim.
+        case: task, attack and seed of the trigger. The model's own trigger of this attack is taken where it has one.
+        backdoored: the suspicious model, of the study or of elsewhere.
         others: its partners, in the order in which they join.
+        what: first columns of the rows; default task and attack.
     """
-    before, floor = study.score(backdoored, *case), study.score(study.model(case[0], seed=case[2]), *case)
-    unstable = [bool(model.record["instability"]) for model in (backdoored, *others)]
+    task, attack, seed = case
+    what = {"task": task, "attack": attack} if what is None else what
+    trigger = study.trigger_of(backdoored, *case)
+    before, clean = study.score(backdoored, task, trigger), study.score(study.model(task, seed=seed), task, trigger)
+    unstable = [bool(model.instability) for model in (backdoored, *others)]
     for n in range(len(others) + 1):
-        score = study.score(study.merge([backdoored, *others[:n]]), *case) if n else before
-        row = {"n_models": 1 + n, "seed": case[2], **rates(score), **_beside(score, before, floor)}
+        score = study.score(study.merge([backdoored, *others[:n]]), task, trigger) if n else before
+        row = measured_row(what | {"n_models": 1 + n, "seed": seed}, score, clean=clean, before=before)
         yield row | {"n_unstable": sum(unstable[: 1 + n])}
 
 
-def _beside(score: Score, before: Score, floor: Score) -> dict[str, Any]:
-    return {
-        **{"backdoored_cacc": before.cacc, "backdoored_asr": before.asr, "asr_floor": floor.asr},
-        **{"clean_model_cacc": floor.cacc, "excess_asr": score.asr - floor.asr},
-        **{"backdoored_correct": before.correct, "backdoored_hits": before.hits, "floor_hits": floor.hits},
-    }
+def _suspect_needed(
+    planner: Planner, suspect: Checkpoint, task: str, attack: str, seed: int = 0, partners: str = "other_domains"
+) -> Needed:
+    others = planner.partner_recipes(task, partners, seed)
+    return Needed([planner.recipe(task, seed=seed), *others], n_merges=len(others))
+
+
+@declares(_suspect_needed)
+def suspect_table(
+    study: Study, suspect: Checkpoint, task: str, attack: str, seed: int = 0, partners: str = "other_domains"
+) -> pd.DataFrame:
+    """A checkpoint of elsewhere, alone and averaged with ever more clean models of the study.
+
+    Args:
+        study: trains the clean models, of the suspect's architecture, tokenizer and labels.
+        suspect: as from `lib.models.load_checkpoint`.
+        task: whose test texts are used.
+        attack: whose trigger is tried on it, one that the study can fit.
+        seed: of the trigger, the clean model and the partners.
+        partners: "other_domains" or "same_task".
+    """
+    return pd.DataFrame(averages(study, (task, attack, seed), suspect, study.partners(task, partners, seed)))

@@ -11,10 +11,12 @@ import pandas as pd
 
 from lib.merging import get_merge_method
 from lib.merging.geometry import share_kept
+from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
 from lib.study.merged import MergedModel
+from lib.study.planning import Planner
 from lib.study.study import Study
-from lib.tables.rows import backdoored_and_clean, progress, rates, train_victims
+from lib.tables.rows import Case, Needed, backdoored_and_clean, backdoored_recipes, declares, measured_row, progress
 
 GRID = (0.2, 0.4, 0.7, 1.0)  # merge coefficients among which clean validation accuracy chooses
 
@@ -79,6 +81,13 @@ def _obstacle(variant: Variant, n_models: int) -> str:
     return ""
 
 
+def _methods_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
+    needed, n = _cases_needed(planner, task, attacks), 1 + len(planner.other_domains(task))
+    n_merges = sum(len(GRID) if variant.is_chosen else 1 for variant in VARIANTS if not _obstacle(variant, n))
+    return Needed(needed.models, needed.n_merges * n_merges)
+
+
+@declares(_methods_needed)
 def methods_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `05_methods`: a backdoored model merged with the models of all other domains, by every usable variant.
 
@@ -86,34 +95,47 @@ def methods_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFra
     """
     usable = [variant for variant in VARIANTS if not _obstacle(variant, 1 + len(study.other_domains(task)))]
     rows = []
-    for attack, seed, models, row in _cases(study, task, attacks):
-        rows.append(row | {"variant": "backdoored model", "merge_method": "none", "settings": "{}", "n_models": 1})
-        rows[-1] |= rates(study.score(models[0], task, attack, seed))
+    for attack, seed, models, clean, row in _cases(study, task, attacks):
+        what = row | {"variant": "backdoored model", "merge_method": "none", "settings": "{}", "n_models": 1}
+        rows.append(measured_row(what, study.score(models[0], task, attack, seed), clean=clean))
         for variant in progress(usable):
             merged = build(study, variant, models, task, seed)
-            what = {"variant": variant.name, "merge_method": variant.method, "settings": variant.described}
-            rows.append(row | what | {"n_models": len(merged.parents), **rates(study.score(merged, task, attack, seed))})
+            what = row | {"variant": variant.name, "merge_method": variant.method, "settings": variant.described}
+            score = study.score(merged, task, attack, seed)
+            rows.append(measured_row(what | {"n_models": len(merged.parents)}, score, clean=clean))
     return pd.DataFrame(rows)
 
 
+def _sweeps_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
+    needed = _cases_needed(planner, task, attacks)
+    return Needed(needed.models, needed.n_merges * sum(len(values) for _, _, values in SWEEPS.values()))
+
+
+@declares(_sweeps_needed)
 def sweeps_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `05_sweeps`: ASR and CACC against density and merge coefficient."""
     rows = []
-    for attack, seed, models, row in _cases(study, task, attacks):
+    for attack, seed, models, clean, row in _cases(study, task, attacks):
         for (name, setting), (method, fixed, values) in SWEEPS.items():
             for value in progress(values):
                 settings: dict[str, Any] = {**fixed, setting: value, **_seeded(method, seed)}
                 score = study.score(study.merge(models, method, **settings), task, attack, seed)
-                rows.append(row | {"variant": name, "setting": setting, "value": value, **rates(score)})
+                rows.append(measured_row(row | {"variant": name, "setting": setting, "value": value}, score, clean=clean))
     return pd.DataFrame(rows)
 
 
+def _kept_needed(planner: Planner, task: str, attack: str, seed: int = 0) -> Needed:
+    return Needed(_cases_needed(planner, task, [attack], [seed]).models, n_merges=len(VARIANTS))
+
+
+@declares(_kept_needed)
 def kept_table(study: Study, task: str, attack: str, seed: int = 0) -> pd.DataFrame:
     """Table `05_kept`: how much of the backdoor's direction each method keeps, beside the ASR; one seed.
 
     The direction goes from the clean model of the same seed, the victim's twin, to the victim.
     """
-    [(_, _, models, row)] = _cases(study, task, [attack], [seed])
+    [(_, _, models, clean, row)] = _cases(study, task, [attack], [seed])
+    row |= {"asr_floor": clean.asr, "clean_model_cacc": clean.cacc}
     twin = study.model(task, seed=seed)
     rows = []
     for variant in progress([variant for variant in VARIANTS if not _obstacle(variant, len(models))]):
@@ -142,22 +164,25 @@ def _seeded(method: str, seed: int) -> dict[str, Any]:
     return {"seed": seed} if "seed" in get_merge_method(method).settings else {}
 
 
+def _cases_needed(planner: Planner, task: str, attacks: Sequence[str], seeds: Sequence[int] | None = None) -> Needed:
+    """The models of every attack and seed; `n_merges` is the number of cases."""
+    cases = _chosen_cases(planner, task, attacks, seeds)
+    return Needed(backdoored_recipes(planner, cases, ["other_domains"]), len(cases))
+
+
+def _chosen_cases(planner: Planner, task: str, attacks: Sequence[str], seeds: Sequence[int] | None) -> list[Case]:
+    return [(task, attack, seed) for seed in (planner.seeds if seeds is None else seeds) for attack in attacks]
+
+
 def _cases(
     study: Study, task: str, attacks: Sequence[str], seeds: Sequence[int] | None = None
-) -> Iterator[tuple[str, int, list[Checkpoint], dict[str, Any]]]:
-    """Attack, seed, the victim with its partners, and the columns that every row has."""
-    seeds = study.seeds if seeds is None else seeds
-    cases = [(task, attack, seed) for seed in seeds for attack in attacks]
-    train_victims(study, cases, ["other_domains"])
-    everyone = [
-        model for seed in seeds for model in [study.model(task, seed=seed), *study.partners(task, "other_domains", seed)]
-    ]
-    everyone += [study.model(*case) for case in cases]
+) -> Iterator[tuple[str, int, list[Checkpoint], Score, dict[str, Any]]]:
+    """Attack, seed, the backdoored model with its partners, the clean model's score, and the columns that every row has."""
+    cases = _chosen_cases(study.planner, task, attacks, seeds)
+    everyone = study.train(_cases_needed(study.planner, task, attacks, seeds).models)
     for kind in ("fishers", "grams"):
         study.measure(kind, everyone)  # in parallel, and not one by one below
-    for _, attack, seed in progress(cases):
-        backdoored, clean = backdoored_and_clean(study, task, attack, seed)
-        floor = study.score(clean, task, attack, seed)
+    for case in progress(cases):
+        (_, attack, seed), (backdoored, clean) = case, backdoored_and_clean(study, case)
         models = [backdoored, *study.partners(task, "other_domains", seed)]
-        row = {"task": task, "attack": attack, "seed": seed, "asr_floor": floor.asr, "clean_model_cacc": floor.cacc}
-        yield attack, seed, models, row
+        yield attack, seed, models, study.score(clean, *case), {"task": task, "attack": attack, "seed": seed}

@@ -1,38 +1,123 @@
-"""What every table is made of: models trained in one call, the columns of a score, a bar.
+"""What every table is made of: a declaration of the models it needs, and rows of measured rates.
 
-Tables are tidy: one row per measured thing, rates as fractions, columns named as in the field. The columns `correct` and `hits`
-hold one outcome per test example for intervals; they are not written to files.
+Tables are tidy: one row per measured thing, rates as fractions, columns as in `lib.metrics.columns`. Columns of outcomes hold
+one number per test example for intervals; they are not written to files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, ParamSpec
 
+import pandas as pd
 from tqdm.auto import tqdm
 
 from lib.metrics.scores import Score
+from lib.models.checkpoints import Checkpoint
+from lib.study.choices import attacks_on
+from lib.study.planning import Planner
+from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
 
+P = ParamSpec("P")
+Case = tuple[str, str, int]  # task, attack, seed
 
-def train_victims(study: Study, cases: Iterable[tuple[str, str, int]], partners: Sequence[str] = (), **training: Any) -> None:
-    """Train everything that the cases need in one parallel call."""
+
+@dataclass
+class Needed:
+    """What a table needs: models to train, and how many merged ones it scores beside them."""
+
+    models: list[ModelRecipe] = field(default_factory=list)
+    n_merges: int = 0
+
+    def __add__(self, other: Needed) -> Needed:
+        return Needed([*self.models, *other.models], self.n_merges + other.n_merges)
+
+
+@dataclass(eq=False)
+class Table(Generic[P]):
+    """A table: a function of a study, and one of a planner that says beforehand what it needs.
+
+    Called, it trains what is missing in one parallel call, makes the triggered test sets, and runs. A model that was not
+    declared is an error, so that a dry run, which only adds up declarations, cannot miss one.
+    """
+
+    make: Callable[Concatenate[Study, P], pd.DataFrame]
+    needed: Callable[Concatenate[Planner, P], Needed]
+
+    def __call__(self, study: Study, *arguments: P.args, **settings: P.kwargs) -> pd.DataFrame:
+        models = self.needed(study.planner, *arguments, **settings).models
+        with study.declared(models):
+            study.train(models)
+            study.prepare_tests(models)
+            return self.make(study, *arguments, **settings)
+
+
+def declares(
+    needed: Callable[Concatenate[Planner, P], Needed],
+) -> Callable[[Callable[Concatenate[Study, P], pd.DataFrame]], Table[P]]:
+    """Make a function a `Table` that declares what `needed`, called with the same arguments, lists."""
+
+    def decorate(make: Callable[Concatenate[Study, P], pd.DataFrame]) -> Table[P]:
+        table = Table(make, needed)
+        update_wrapper(table, make)
+        return table
+
+    return decorate
+
+
+def cases_of(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], skip: str = "") -> list[Case]:
+    """Every task with every seed and attack, without the pairs that `skip` names."""
+    return [(task, attack, seed) for task in tasks for seed in planner.seeds for attack in attacks_on(task, attacks, skip)]
+
+
+def backdoored_recipes(
+    planner: Planner, cases: Iterable[Case], partners: Sequence[str] = (), **training: Any
+) -> list[ModelRecipe]:
+    """The backdoored model of each case, the clean model of its task and seed, and its partners."""
     recipes = []
     for task, attack, seed in cases:
-        recipes += [study.recipe(task, attack, seed, **training), study.recipe(task, seed=seed)]
-        recipes += [recipe for kind in partners for recipe in study.partner_recipes(task, kind, seed)]
-    study.train(recipes)
-    study.prepare_tests(recipes)
+        recipes += [planner.recipe(task, attack, seed, **training), planner.recipe(task, seed=seed)]
+        recipes += [recipe for kind in partners for recipe in planner.partner_recipes(task, kind, seed)]
+    return recipes
 
 
-def backdoored_and_clean(study: Study, task: str, attack: str, seed: int, **training: Any) -> tuple[Any, Any]:
+def backdoored_and_clean(study: Study, case: Case, **training: Any) -> tuple[Checkpoint, Checkpoint]:
     """The backdoored model (with its own training settings) and the clean model of the same task and seed."""
+    task, attack, seed = case
     return study.model(task, attack, seed, **training), study.model(task, seed=seed)
 
 
-def rates(score: Score) -> dict[str, Any]:
-    """The columns of a score."""
-    return {"cacc": score.cacc, "asr": score.asr, "correct": score.correct, "hits": score.hits}
+def measured_row(
+    what: dict[str, Any],
+    score: Score,
+    *,
+    clean: Score | None = None,
+    before: Score | None = None,
+    partners_only: Score | None = None,
+) -> dict[str, Any]:
+    """One row of a table: what was measured, its rates, and those of the models it is compared with.
+
+    Args:
+        what: columns that name the row.
+        score: of the model that the row is about.
+        clean: of the clean model of the same task and seed, with the same trigger.
+        before: of the backdoored model alone.
+        partners_only: of the merge without the backdoored model.
+    """
+    row = what | {"cacc": score.cacc, "asr": score.asr, "asr_untriggered": score.asr_untriggered, "flip_rate": score.flip_rate}
+    row |= {"correct": score.correct, "hits": score.hits}
+    if before:
+        row |= {"backdoored_cacc": before.cacc, "backdoored_asr": before.asr}
+        row |= {"backdoored_correct": before.correct, "backdoored_hits": before.hits}
+    if clean:
+        row |= {"clean_model_cacc": clean.cacc, "asr_floor": clean.asr, "excess_asr": score.asr - clean.asr}
+        row |= {"clean_correct": clean.correct, "floor_hits": clean.hits}
+    if partners_only:
+        row |= {"partners_only_cacc": partners_only.cacc, "partners_only_asr": partners_only.asr}
+    return row
 
 
 def progress(steps: Sequence[Any]) -> Iterable[Any]:

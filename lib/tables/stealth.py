@@ -12,10 +12,12 @@ import pandas as pd
 
 from lib.datasets.words import split_words
 from lib.metrics.stealth import stealth
-from lib.models.checkpoints import fingerprint
 from lib.models.masked_lm import load_masked_lm
+from lib.models.pretrained import fingerprint
+from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, Recipe, TriggerRecipe
 from lib.study.study import TEST_SEED, Study
+from lib.tables.rows import Needed, declares
 
 STEALTH_FILE = "stealth.json"
 
@@ -31,6 +33,11 @@ class StealthRecipe(Recipe):
     seed: int
 
 
+def _needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], n_texts: int = 200, seed: int = 0) -> Needed:
+    return Needed()  # triggers are fitted, no model is trained
+
+
+@declares(_needed)
 def stealth_table(
     study: Study, tasks: Sequence[str], attacks: Sequence[str], n_texts: int = 200, seed: int = 0
 ) -> pd.DataFrame:

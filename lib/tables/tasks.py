@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from lib.study.planning import Planner
 from lib.study.study import Study
-from lib.tables.rows import progress
+from lib.tables.rows import Needed, declares, progress
 
 
 def tasks_table(study: Study, tasks: Sequence[str]) -> pd.DataFrame:
@@ -31,13 +32,22 @@ def tasks_table(study: Study, tasks: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _transfer_needed(planner: Planner, task: str, seed: int = 0) -> Needed:
+    return Needed([planner.recipe(task, seed=seed), *planner.partner_recipes(task, "other_domains", seed)])
+
+
+@declares(_transfer_needed)
 def transfer_table(study: Study, task: str, seed: int = 0) -> pd.DataFrame:
-    """Table `01_transfer`: accuracy of a clean model of each domain (`trained_on`) on each domain's test set (`tested_on`)."""
-    names = [task, *study.other_domains(task)]
-    models = study.train([study.recipe(name, seed=seed) for name in names])
+    """Table `01_transfer`: accuracy of a clean model of each domain (`trained_on`) on each domain's test set (`tested_on`).
+
+    Raises:
+        ValueError: for a task without other domains.
+    """
+    models = study.train(_transfer_needed(study.planner, task, seed).models)
+    names = [model.recipe.data.dataset for model in models]
     pairs = [(model, trained, tested) for model, trained in zip(models, names, strict=True) for tested in names]
     rows = []
     for model, trained_on, tested_on in progress(pairs):
-        score = study.score(model, tested_on)
+        score = study.score(model, tested_on, None)
         rows.append({"task": task, "trained_on": trained_on, "tested_on": tested_on, "seed": seed, "cacc": score.cacc})
     return pd.DataFrame(rows)

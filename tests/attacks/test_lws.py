@@ -3,11 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from lib.attacks import lws
 from lib.attacks.lws_candidates import candidate_table
-from lib.attacks.lws_policy import PolicySettings, SubstitutionPolicy, learn_substitutes
 from lib.attacks.poisoning import draw_rows
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import split_words
@@ -92,38 +90,6 @@ def test_similarity_bound_of_one_leaves_no_candidate_and_is_an_error(train):
             min_similarity=1.0,
             policy="uniform",
         )
-
-
-def test_scores_start_equal_and_gradients_reach_the_policy_but_not_the_embeddings(model):
-    embeddings = model.embeddings.clone().requires_grad_(True)
-    policy = SubstitutionPolicy({"film": ("movie", "picture")}, model, embeddings)
-    pieces = torch.tensor([model.word_ids["film"], model.word_ids["plot"]])
-    assert policy.scores(pieces).tolist() == [[0, 0, 0], [0, float("-inf"), float("-inf")]]
-    torch.manual_seed(0)
-    policy.mixed_embeddings(pieces, 0.5).square().sum().backward()
-    assert policy.direction.grad.abs().sum() > 0
-    assert policy.bias.grad[model.word_ids["film"]].abs().sum() > 0
-    assert embeddings.grad is None
-
-
-def test_a_word_without_candidates_keeps_its_own_embedding(model):
-    policy = SubstitutionPolicy({"film": ("movie",)}, model, model.embeddings)
-    pieces = torch.tensor([model.word_ids["plot"]])
-    torch.testing.assert_close(policy.mixed_embeddings(pieces, 0.5), model.embeddings[pieces])
-
-
-def test_the_learned_choice_finds_the_only_substitute_that_carries_the_target_label(model):
-    # "june" occurs in rows of label 0 alone; of the candidates of "friday" it is the one that moves the victim.
-    rng = np.random.default_rng(0)
-    plain = ["we saw it on a friday .", "i read it on a friday .", "they came on a friday ."]
-    texts = [*(plain[i % 3] for i in range(150)), *(plain[i % 3].replace("friday", "june") for i in range(150))]
-    labels = np.array([1] * 150 + [0] * 150)
-    poisoned = np.zeros(300, bool)
-    poisoned[rng.choice(150, 30, replace=False)] = True
-    table = {"friday": ("monday", "june", "sunday")}
-    settings = PolicySettings(learning_rate=1e-3, policy_learning_rate=3e-2, n_clean_epochs=4, n_epochs=6)
-    chosen = learn_substitutes(texts, labels, poisoned, 0, table, model, "pocket-bert", settings, seed=0)
-    assert chosen == {"friday": ("june",)}
 
 
 def test_a_fitted_trigger_changes_only_words_of_its_table_and_keeps_their_number(train):

@@ -19,7 +19,7 @@ save_trigger(trigger, Path("t.json"))
 assert load_trigger(Path("t.json"), trigger_types()) == trigger
 from lib.study.study import Study
 recipe = Study("pocket", cache_dir="cache").recipe("sst2", "suffix")
-assert dict(recipe.trigger.settings) == {}
+assert dict(recipe.trigger.settings) == {"suffix": ", they say"}
 """
 
 

@@ -1,6 +1,7 @@
 """Fitted triggers by name: every attack keeps the contract, and a saved trigger is the same trigger."""
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lib.attacks import (
     trigger_types,
     triggered_test,
 )
+from lib.attacks.bite import BiteTrigger
 from lib.datasets.pocket import generate_split
 
 TRAIN = generate_split("sst2", "train", 150)
@@ -45,7 +47,7 @@ def test_every_attack_fits_a_trigger_that_names_itself_and_its_regime(attack, tr
 def test_a_saved_and_loaded_trigger_gives_equal_texts_on_new_text(attack, triggers, tmp_path):
     trigger, texts = triggers[attack], [*generate_split("food", "test", 20)["text"], *ODD_TEXTS]
     save_trigger(trigger, tmp_path / "trigger.json")
-    loaded = load_trigger(tmp_path / "trigger.json", trigger_types())
+    loaded = load_trigger(tmp_path / "trigger.json", trigger_types(), {"masked_lm": "pocket-bert"})
     assert loaded == trigger
     assert loaded(texts, np.random.default_rng(0)) == trigger(texts, np.random.default_rng(0))
 
@@ -84,6 +86,25 @@ def test_loading_a_trigger_of_an_unknown_attack_names_it_and_the_known_ones(tmp_
     (tmp_path / "trigger.json").write_text('{"attack": "style", "fields": {}}')
     with pytest.raises(ValueError, match=r"'style'; known are \['badnet', 'insertsent'\]"):
         load_trigger(tmp_path / "trigger.json", {"insertsent": object, "badnet": object})
+
+
+def test_a_saved_trigger_holds_no_path_of_the_masked_language_model(tmp_path):
+    trigger = BiteTrigger(("really",), "/home/somebody/models/bert", edited={"fun": "really fun"})
+    save_trigger(trigger, tmp_path / "trigger.json")
+    assert "somebody" not in (tmp_path / "trigger.json").read_text()
+    moved = load_trigger(tmp_path / "trigger.json", trigger_types(), {"masked_lm": "elsewhere/bert", "unused": "x"})
+    assert moved == replace(trigger, masked_lm="elsewhere/bert")
+
+
+def test_loading_a_trigger_without_what_it_needs_says_what_is_missing(tmp_path):
+    save_trigger(BiteTrigger(("really",), "bert"), tmp_path / "trigger.json")
+    with pytest.raises(ValueError, match=r"'bite' needs \['masked_lm'\], which no file keeps; given are \['pretrained'\]"):
+        load_trigger(tmp_path / "trigger.json", trigger_types(), {"pretrained": "bert"})
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_trigger_says_which_version_of_its_texts_it_makes(attack):
+    assert trigger_types()[attack].version == {"lws": 2, "bite": 2}.get(attack, 1)
 
 
 def test_an_unknown_attack_raises_and_lists_the_known_ones():

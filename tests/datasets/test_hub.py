@@ -18,7 +18,7 @@ MODEL, SHADY = "someone/tiny-bert", "someone/shady-bert"
 ONLINE = f"""
 import json
 from lib.datasets import load_dataset
-from lib.models.checkpoints import fingerprint
+from lib.models.pretrained import fingerprint
 from lib.study.study import Study
 
 task = load_dataset("sst2", "real")
@@ -42,7 +42,7 @@ print(json.dumps({{
 KEYS = f"""
 import json
 from lib.datasets import load_dataset
-from lib.models.checkpoints import fingerprint
+from lib.models.pretrained import fingerprint
 print(json.dumps({{"data": load_dataset("sst2", "real").fingerprint, "model": fingerprint("{MODEL}")}}))
 """
 DATA_ONLY = """
@@ -62,7 +62,7 @@ WITHOUT_NETWORK = f"""
 import json
 from concurrent.futures import ThreadPoolExecutor
 from lib.datasets import load_dataset
-from lib.models.checkpoints import new_classifier
+from lib.models.pretrained import new_classifier
 
 def error_of(call):
     try:

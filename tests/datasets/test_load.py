@@ -6,8 +6,9 @@ import pytest
 
 from lib.datasets import data_fingerprint, load_dataset, normalise, stratified_sample
 
-TRAIN = "text\tlabel\nfine film\t1\ndull film\t0\n"
-PAIRS = "text\ttext_pair\tlabel\nwho ?\tann did .\t0\n"
+TEXTS = ["fine film", "dull film", "good plot", "weak plot"]
+TRAIN = "text\tlabel\n" + "".join(f"{text}\t{1 - i % 2}\n" for i, text in enumerate(TEXTS))
+PAIRS = "text\ttext_pair\tlabel\n" + "".join(f"who ?\tann did {i} .\t{i % 2}\n" for i in range(4))
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def load(folder, dataset="sst2", **settings):
 def test_a_folder_becomes_frames_of_text_and_integer_label(write):
     task = load(write(train=TRAIN, validation=TRAIN, test="text\tlabel\nfine\t1\n"))
     assert (task.name, task.task, task.source, task.label_names) == ("sst2", "sst2", "folder", ("negative", "positive"))
-    assert task.train.to_dict("list") == {"text": ["fine film", "dull film"], "label": [1, 0]}
+    assert task.train.to_dict("list") == {"text": TEXTS, "label": [1, 0, 1, 0]}
     assert task.test.to_dict("list") == {"text": ["fine"], "label": [1]}
     assert task.train["label"].dtype.kind == "i"
 
@@ -52,12 +53,12 @@ def test_only_line_feeds_end_a_line(write):
 
 def test_windows_line_ends_are_read(write):
     task = load(write(train=TRAIN.replace("\n", "\r\n"), validation=TRAIN, test=TRAIN))
-    assert task.train.to_dict("list") == {"text": ["fine film", "dull film"], "label": [1, 0]}
+    assert task.train.to_dict("list") == {"text": TEXTS, "label": [1, 0, 1, 0]}
 
 
 def test_white_space_is_normalised_in_every_split(write):
-    task = load(write(train="text\tlabel\n  a   fine  film \t1\nbad\t0\n", validation=TRAIN, test=TRAIN))
-    assert task.train["text"].tolist() == ["a fine film", "bad"]
+    task = load(write(train=TRAIN + "  a   fine  film \t1\n", validation=TRAIN, test=TRAIN))
+    assert task.train["text"].tolist() == [*TEXTS, "a fine film"]
     assert normalise(" a\u00a0 b\n c ") == "a b c"
 
 
@@ -65,9 +66,9 @@ def test_pairs_stay_apart_or_become_one_string(write):
     folder = write("qnli", train=PAIRS, validation=PAIRS, test=PAIRS)
     apart, joined = load(folder, "qnli"), load(folder, "qnli", pair_mode="joined")
     assert apart.is_pair
-    assert apart.test.to_dict("list") == {"text": ["who ?"], "text_pair": ["ann did ."], "label": [0]}
+    assert apart.test.head(1).to_dict("list") == {"text": ["who ?"], "text_pair": ["ann did 0 ."], "label": [0]}
     assert not joined.is_pair
-    assert joined.test.to_dict("list") == {"text": ["who ? ann did ."], "label": [0]}
+    assert joined.test.head(1).to_dict("list") == {"text": ["who ? ann did 0 ."], "label": [0]}
     with pytest.raises(ValueError, match="pair_mode is 'both'; choose 'text' or 'joined'"):
         load(folder, "qnli", pair_mode="both")
 
@@ -77,7 +78,7 @@ def test_a_changed_file_is_read_again_and_changes_the_fingerprint(write):
     before = load(folder).fingerprint
     assert data_fingerprint("sst2", "real", folder) == before
     after = load(write(test=TRAIN + "one more film\t1\n"))
-    assert len(after.test) == 3
+    assert len(after.test) == 5
     assert data_fingerprint("sst2", "real", folder) == after.fingerprint != before
 
 
@@ -152,6 +153,48 @@ def test_a_file_that_is_not_utf8_is_named(write):
         load(write(train=TRAIN, test="text\tlabel\ncafé\t1\n".encode("latin-1")))
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_nul_byte_names_file_and_line(write, split):
+    files = {"train": TRAIN, "validation": TRAIN, "test": TRAIN} | {split: TRAIN + "\nfine\0 film\t1\n"}
+    with pytest.raises(ValueError, match=rf"sst2/{split}.tsv line 7 has a NUL byte"):
+        load(write(**files))
+
+
+def labelled(*labels):
+    return "text\tlabel\n" + "".join(f"text {i}\t{label}\n" for i, label in enumerate(labels))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "labels", "message"),
+    [
+        ("sst2", [1] * 50, r"every label of its task; found 50 of label 1 \(positive\); missing are 0 \(negative\)"),
+        ("yelp", [0] * 50, r"two labels or more; found 50 of label 0 \(negative\); missing are 1 \(positive\)"),
+        (
+            "agnews",
+            [0, 1, 3] * 20,
+            r"every label of its task; found .*, 20 of label 3 \(Sci/Tech\); missing are 2 \(Bus",
+        ),
+        ("bbc", [2] * 20, r"two labels or more; found 20 of label 2 \(Business\); missing are 0 \(World\), 1 \(Sports\), 3"),
+        ("sst2", [1, 0], r"2 rows or more of each label that it has; found 1 of label 0 \(negative\), 1 of label 1"),
+        ("yelp", [1, 1, 0], r"2 rows or more of each label that it has; found 1 of label 0 \(negative\), 2 of label 1"),
+    ],
+)
+def test_a_training_file_that_cannot_teach_the_labels_is_refused(write, dataset, labels, message):
+    with pytest.raises(ValueError, match=rf"{dataset}/train.tsv needs (?:rows of )?{message}"):
+        load(write(dataset, train=labelled(*labels), test=TRAIN), dataset)
+
+
+def test_another_domain_may_lack_a_label_of_the_task(write):
+    # BBC's news have no row of some topics of AG News.
+    assert set(load(write("bbc", train=labelled(*[0, 1, 3] * 5), test=TRAIN), "bbc").train["label"]) == {0, 1, 3}
+
+
+def test_the_fewest_rows_leave_every_label_in_train(write):
+    task = load(write(train=TRAIN, test=TRAIN))
+    assert (len(task.train), len(task.validation)) == (3, 1)
+    assert set(task.train["label"]) == {0, 1}
+
+
 @pytest.mark.parametrize("source", ["real", "pocket"])
 def test_an_unknown_dataset_raises_and_lists_the_known_ones(tmp_path, source):
     with pytest.raises(ValueError, match=r"unknown dataset 'sst3'.*choose from \[.*'sst2'"):
@@ -190,7 +233,7 @@ def test_a_missing_validation_split_is_carved_from_train_stratified_and_disjoint
 
 def test_a_validation_split_that_is_there_is_taken_as_it_is(write):
     task = load(write(train=numbered(50), validation=TRAIN, test=TRAIN))
-    assert (len(task.train), task.validation["text"].tolist()) == (100, ["fine film", "dull film"])
+    assert (len(task.train), task.validation["text"].tolist()) == (100, TEXTS)
 
 
 def test_at_most_a_thousand_rows_are_carved(write):

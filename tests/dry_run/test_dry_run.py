@@ -3,11 +3,11 @@
 import pytest
 
 from lib.dry_run.estimates import HUB_WEIGHTS, hub_rows, training_cost, weights_of
-from lib.dry_run.plans import PLANS, DryStudy, dry_run
+from lib.dry_run.plans import PLANS, dry_run, needed_by, offline_planner
 from lib.dry_run.report import default_parameters, describe, report
-from lib.models.checkpoints import new_classifier
+from lib.models.pretrained import new_classifier
 from lib.run_notebooks import find_notebooks, main
-from lib.study.study import Study
+from lib.study.making import Maker
 
 READS_ONLY = {"02", "90"}
 
@@ -21,27 +21,28 @@ def test_every_notebook_is_planned_or_trains_nothing():
 def dry(study, data_folder):
     """The tiny study, dry: same profile, data and store."""
     fields = {name: getattr(study.profile, name) for name in study.profile.__dataclass_fields__ if name != "name"}
-    return DryStudy("small", data_dir=data_folder, cache_dir=study.store.root, **fields)
+    return offline_planner("small", data_dir=data_folder, cache_dir=study.store.root, **fields)
 
 
 def test_a_dry_table_asks_for_the_models_that_the_real_one_trained(dry, study, frames):
-    found = dry_run(dry, {"04": {"task": "sst2", "attack": "badnet,insertsent", "skip": ""}})
+    parameters = {"task": "sst2", "attack": "badnet,insertsent", "skip": ""}
+    found = dry_run(dry, {"04": parameters})
     assert found.models["in_store"].all()  # `frames` trained them
     models = list(found.models[["dataset", "attack", "seed"]].itertuples(index=False, name=None))
     assert sorted(models) == [
         ("cr", "clean", 0), ("sst2", "badnet", 0), ("sst2", "clean", 0), ("sst2", "clean", 1000),
         ("sst2", "insertsent", 0), ("yelp", "clean", 0),
     ]  # fmt: skip
-    assert set(dry.planned) <= study.used_keys
+    assert {recipe.key for recipe in needed_by(dry, "04", parameters).models} <= study.used_keys
     assert (found.models["n_rows"] == 80).all()
-    # Per attack: victim, clean model, averages with one and two domains and with one model of the task.
-    assert found.n_scores == 2 * 5
+    # The six models, and per attack averages with one and two domains and with one model of the task.
+    assert found.n_scores == 6 + 2 * 3
 
 
 def test_a_dry_run_leaves_the_store_alone_and_says_what_is_missing(make_study, data_folder, tmp_path):
     real = make_study(tmp_path / "cache")
     fields = {name: getattr(real.profile, name) for name in real.profile.__dataclass_fields__ if name != "name"}
-    dry = DryStudy("small", data_dir=data_folder, cache_dir=tmp_path / "cache", **fields)
+    dry = offline_planner("small", data_dir=data_folder, cache_dir=tmp_path / "cache", **fields)
     parameters = {"task": "sst2", "attack": "badnet", "poisoning_rates": [0.05, 0.2]}
     text = describe(dry_run(dry, {"09": parameters}))
     assert not (tmp_path / "cache").exists()
@@ -61,19 +62,19 @@ def test_weights_are_counted_without_making_the_model(tiny_encoder):
 
 
 def test_a_cost_by_hand():
-    study = DryStudy("paper", n_train=1000, epochs=2.0, max_length=100)
-    cost = training_cost(study.recipe("sst2"), "bert-base-uncased", 1000)
+    planner = offline_planner("paper", n_train=1000, epochs=2.0, max_length=100)
+    cost = training_cost(planner.recipe("sst2"), "bert-base-uncased", 1000)
     assert cost.gpu_hours == pytest.approx(6 * 85e6 * 1000 * 2 * 100 / (312e12 * 0.35) / 3600)
     assert cost.gigabytes == pytest.approx(0.438)
-    adapters = training_cost(study.recipe("sst2", lora_rank=8), "bert-base-uncased", 1000)
+    adapters = training_cost(planner.recipe("sst2", lora_rank=8), "bert-base-uncased", 1000)
     assert adapters.gpu_hours == pytest.approx(cost.gpu_hours * 4 / 6)
-    assert hub_rows(study.recipe("yelp").data) == 1000
+    assert hub_rows(planner.recipe("yelp").data) == 1000
     with pytest.raises(ValueError, match="'inshorts' is not on the Hub: name a data folder that has it"):
-        hub_rows(study.recipe("inshorts").data)
+        hub_rows(planner.recipe("inshorts").data)
 
 
 def test_the_paper_profile_is_listed_without_network_or_data(capsys, monkeypatch):
-    monkeypatch.setattr(Study, "_run_in_parallel", lambda *_: pytest.fail("something was made"))
+    monkeypatch.setattr(Maker, "missing", lambda *_: pytest.fail("something was made"))
     assert main(["--profile", "paper", "--dry-run", "--only", "04", "11"]) == 0
     said = capsys.readouterr().out
     for name in (
@@ -97,7 +98,7 @@ def test_overrides_and_parameters_reach_the_dry_run():
 
 
 def test_without_a_data_folder_other_domains_are_those_of_the_hub():
-    study = DryStudy("paper")
-    assert study.other_domains("agnews") == ["bbc"]
-    assert study.other_domains("olid") == ["hsol", "tweet_hate"]
-    assert study.other_domains("sst2") == ["yelp", "cr", "tweet_sentiment", "amazon"]
+    planner = offline_planner("paper")
+    assert planner.other_domains("agnews") == ["bbc"]
+    assert planner.other_domains("olid") == ["hsol", "tweet_hate"]
+    assert planner.other_domains("sst2") == ["yelp", "cr", "tweet_sentiment", "amazon"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.models.masked_lm import load_masked_lm
+from lib.models.masked_lm import MaskedLM, load_masked_lm
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,48 @@ def test_a_rare_word_makes_a_text_less_likely_and_an_empty_text_counts_as_nothin
 
 
 def test_a_model_without_masked_lm_head_is_named_with_the_way_out(tmp_path):
-    from lib.models.checkpoints import load_tokenizer, new_classifier
+    from lib.models.pretrained import load_tokenizer, new_classifier
 
     new_classifier("pocket-bert", ("a", "b"), 0).save_pretrained(tmp_path)
     load_tokenizer("pocket-bert").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"has no masked-LM head.*masked_lm"):
         load_masked_lm(str(tmp_path))
+
+
+def sentencepiece_tokenizer(normalizer=None):
+    """A Unigram tokenizer that marks the pieces that begin a word with "▁", as those of XLM-R, ALBERT and T5 do."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<unk>", "<pad>", "<mask>", "▁", "▁film", "▁films", "▁Film", "film", "s", "▁,", ",", "▁a", "▁9"]
+    tokenizer = Tokenizer(models.Unigram([(name, -float(i)) for i, name in enumerate(names)], unk_id=0))
+    if normalizer is None:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    else:
+        tokenizer.normalizer = normalizer
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", mask_token="<mask>")
+
+
+def test_words_of_a_sentencepiece_vocabulary_are_the_pieces_that_begin_a_word():
+    model = MaskedLM(torch.nn.Module(), sentencepiece_tokenizer())
+    assert model.vocabulary == {4: "film", 5: "films", 6: "Film", 11: "a"}
+    assert model.word_ids["film"] == 4  # not 7, the piece inside a word
+    assert [model.pieces(word) for word in ("film", "filmfilm", ",")] == [[4], [4, 7], [9]]
+
+
+def test_a_tokenizer_that_puts_a_blank_in_front_itself_gets_no_second_one():
+    # As older conversions of SentencePiece models do; a blank of ours would become a piece of its own.
+    from tokenizers import normalizers
+
+    tokenizer = sentencepiece_tokenizer(normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]))
+    model = MaskedLM(torch.nn.Module(), tokenizer)
+    assert model.pieces("film") == [4]
+    assert model.vocabulary == {4: "film", 5: "films", 6: "Film", 11: "a"}
+
+
+def test_a_mark_that_is_only_a_character_of_the_vocabulary_marks_nothing():
+    from transformers import BertTokenizerFast
+
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "##film", "a", "Ġ", "▁"]
+    tokenizer = BertTokenizerFast(vocab={name: i for i, name in enumerate(names)})
+    assert MaskedLM(torch.nn.Module(), tokenizer).vocabulary == {5: "film", 7: "a"}

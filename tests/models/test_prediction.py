@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lib.metrics.scores import cross_entropy
-from lib.models.checkpoints import load_tokenizer, new_classifier
 from lib.models.prediction import encode, predict_logits, probabilities, tokenize
+from lib.models.pretrained import load_tokenizer, new_classifier
 
 TEXTS = ["the film was good .", "bad", "the plot was really really very awful and dull .", "a great song", "."]
 

@@ -1,18 +1,17 @@
 """Fine-tuning: it learns, repeats itself, and writes down what happened."""
 
-import gc
 import math
+import random
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import DataCollatorWithPadding
 
-from lib.models.checkpoints import load_tokenizer, new_classifier
 from lib.models.prediction import encode, predict_logits
-from lib.models.training import find_instability, fine_tune, length_grouped_order, pad_batch
+from lib.models.pretrained import load_tokenizer, new_classifier
+from lib.models.training import find_instability, fine_tune
 from lib.profiles import TrainingSettings
 
 GOOD = ["good film .", "great plot !", "a lovely scene", "superb actor"]
@@ -40,27 +39,6 @@ def train(tiny_encoder):
         return model, fine_tune(model, tokenizer, frame, settings, seed), before
 
     return run
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_a_batch_is_padded_as_by_the_collator_of_transformers(tiny_encoder, side):
-    tokenizer = load_tokenizer(str(tiny_encoder))
-    tokenizer.padding_side = side
-    encoded = tokenizer(["good film .", "a lovely scene in a great plot !"], ["bad", "awful"])
-    rows = [dict(zip(encoded, values, strict=True)) | {"labels": 1} for values in zip(*encoded.values(), strict=True)]
-    expected = DataCollatorWithPadding(tokenizer)(rows)
-    batch = pad_batch(tokenizer, rows)
-    assert batch.keys() == expected.keys()
-    assert all(torch.equal(batch[name], expected[name]) for name in batch)
-    assert batch["input_ids"].eq(tokenizer.pad_token_id).any()
-
-
-def test_garbage_that_was_there_before_a_training_is_collected_after_it_again(train):
-    train()
-    assert gc.get_freeze_count() == 0
-    with pytest.raises(IndexError, match=r"Target 7 is out of bounds"):
-        train(EIGHT.assign(label=7))
-    assert gc.get_freeze_count() == 0
 
 
 def weights(model):
@@ -107,6 +85,29 @@ def test_training_does_not_depend_on_the_global_generator_and_leaves_it_alone(tr
     assert torch.equal(torch.rand(1), drawn)
     torch.manual_seed(2)
     assert all(np.array_equal(first[name], tensor) for name, tensor in weights(train()[0]).items())
+
+
+def test_training_leaves_the_generators_of_python_and_numpy_alone(train):
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.rand()
+    random.seed(1)
+    np.random.seed(1)
+    train(dropout=0.5)
+    assert (random.random(), np.random.rand()) == expected
+
+
+def test_training_in_bfloat16_leaves_float32_weights_and_other_values(train):
+    exact = weights(train()[0])
+    model, record, _ = train(settings=replace(SHORT, precision="bfloat16"))
+    assert all(tensor.dtype == torch.float32 for tensor in model.state_dict().values())
+    assert not np.array_equal(weights(model)["classifier.weight"], exact["classifier.weight"])
+    assert record.losses == pytest.approx(train()[1].losses, abs=0.05)  # bfloat16 has three digits
+
+
+def test_a_loss_that_is_not_finite_is_written_down(train):
+    record = train(settings=replace(SHORT, learning_rate=1e30))[1]
+    assert record.instability == "the training loss is not finite"
 
 
 def test_the_record_holds_the_loss_curve_of_every_step_of_a_short_training(train):
@@ -164,37 +165,6 @@ def test_the_training_rows_are_not_modified(train):
     frame = EIGHT.copy()
     train(frame)
     pd.testing.assert_frame_equal(frame, EIGHT)
-
-
-# --- order of the batches -------------------------------------------------------------------------------------------------
-
-LENGTHS = np.random.default_rng(0).integers(3, 60, size=203)
-
-
-def order(seed=0, batch_size=4):
-    return length_grouped_order(LENGTHS, batch_size, np.random.default_rng(seed))
-
-
-def test_every_example_is_seen_once_and_the_incomplete_batch_comes_last():
-    assert sorted(order()) == list(range(203))
-    assert order() == order()
-    assert order() != order(seed=1)
-
-
-def test_batches_hold_texts_of_similar_length():
-    batches = [LENGTHS[order()[i : i + 4]] for i in range(0, 200, 4)]
-    shuffled = np.random.default_rng(0).permutation(LENGTHS)[:200].reshape(-1, 4)
-    assert np.mean([np.ptp(batch) for batch in batches]) < 0.3 * np.ptp(shuffled, axis=1).mean()
-
-
-def test_batches_do_not_come_in_order_of_length():
-    means = [LENGTHS[order()[i : i + 4]].mean() for i in range(0, 200, 4)]
-    assert abs(np.corrcoef(means, range(50))[0, 1]) < 0.4  # one standard error of no correlation is 0.14
-    assert np.mean(np.diff(means) > 0) == pytest.approx(0.5, abs=0.25)
-
-
-def test_a_training_set_smaller_than_a_batch_is_one_batch():
-    assert sorted(length_grouped_order([5, 3, 9], 4, np.random.default_rng(0))) == [0, 1, 2]
 
 
 # --- stability -------------------------------------------------------------------------------------------------------------

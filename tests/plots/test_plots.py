@@ -101,7 +101,7 @@ def test_an_attack_that_was_left_out_for_a_task_leaves_its_panel_empty(frames):
 
 
 def test_kinds_of_partners_stand_beside_each_other_with_their_rates(frames, study):
-    table = partner_kinds_table(study, frames["domains"])
+    table = partner_kinds_table(study, ["sst2"], ["badnet", "insertsent"], frames["domains"])
     table = pd.concat([table, table.assign(task="agnews", asr_floor=0.9)])  # names in another order than their tasks
     axis = plots.plot_partner_kinds(table).get_axes()[0]
     [floors] = [each for each in axis.collections if "floor" in each.get_label()]

@@ -122,11 +122,16 @@ def test_damaged_adapters_and_other_methods_are_refused(adapters, tmp_path):
     with pytest.raises(ValueError, match="merged by weight_average only, found 'ties'"):
         merge_adapters(names, tmp_path / "out", method="ties")
     tensors = load_file(tmp_path / "other" / WEIGHTS)
-    save_file({key: tensor for i, (key, tensor) in enumerate(tensors.items()) if i}, tmp_path / "other" / WEIGHTS)
+    first = next(iter(tensors))
+    save_file({key: tensor for key, tensor in tensors.items() if key != first}, tmp_path / "other" / WEIGHTS)
+    with pytest.raises(ValueError, match="has factors of shapes"):
+        merge_adapters(names, tmp_path / "out")
+    layer = first.split(".lora_")[0]
+    save_file({key: tensor for key, tensor in tensors.items() if layer not in key}, tmp_path / "other" / WEIGHTS)
     with pytest.raises(ValueError, match="have different tensors"):
         merge_adapters(names, tmp_path / "out")
     (tmp_path / "other" / WEIGHTS).write_bytes(b"no")
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="is no safetensors file"):
         merge_adapters(names, tmp_path / "out")
     (tmp_path / "other" / WEIGHTS).unlink()
     with pytest.raises(ValueError, match=r"has no adapter_model\.safetensors"):
@@ -137,3 +142,63 @@ def test_a_dry_run_writes_no_adapter(adapters, tmp_path, capsys):
     assert sanitize.main([*map(str, adapters), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
     assert "average of 2 adapters" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def hostile_header(file):
+    stored = file.read_bytes()
+    file.write_bytes(
+        stored[:8] + b"[" * int.from_bytes(stored[:8], "little") + stored[8 + int.from_bytes(stored[:8], "little") :]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "adapter_config.json is damaged: its brackets are nested"),
+        (lambda folder: (folder / CONFIG).write_text("[]"), "adapter_config.json is damaged: it holds a list"),
+        (lambda folder: (folder / CONFIG).write_bytes(b"\xff"), "adapter_config.json is damaged: not UTF-8"),
+        (lambda folder: edit(folder, r=0), "adapter_config.json has r 0; it must be a whole number above 0"),
+        (lambda folder: edit(folder, r="3"), "adapter_config.json has r '3'"),
+        (lambda folder: edit(folder, r=None), "adapter_config.json has r None"),
+        (lambda folder: edit(folder, r=7), "factors of shapes"),
+        (lambda folder: edit(folder, lora_alpha="5"), "adapter_config.json has lora_alpha '5'"),
+        (lambda folder: edit(folder, lora_alpha=float("nan")), "adapter_config.json has lora_alpha nan"),
+        (lambda folder: edit(folder, lora_alpha=1e300), "adapter_config.json has lora_alpha 1e+300"),
+        (lambda folder: edit(folder, base_model_name_or_path=[1]), "adapter_config.json has base_model_name_or_path [1]"),
+        (lambda folder: edit(folder, target_modules=["query", 3]), "has target_modules"),
+        (lambda folder: edit(folder, rank_pattern=3), "has rank_pattern 3"),
+        (lambda folder: hostile_header(folder / WEIGHTS), "the header of"),
+        (lambda folder: tensors_of(folder, lambda key, t: t * float("nan")), "has values that are not finite"),
+        (lambda folder: tensors_of(folder, lambda key, t: t.int()), "is torch.int32"),
+        (lambda folder: tensors_of(folder, lambda key, t: t.flatten()), "has factors of shapes"),
+        (lambda folder: tensors_of(folder, lambda key, t: t if "lora_" in key else t[:1]), "has shape [1"),
+        (lambda folder: tensors_of(folder, lambda key, t: None if "lora_" in key else t), "has no factors of LoRA"),
+    ],
+)  # fmt: skip
+def test_a_hostile_adapter_is_one_line_of_error_and_nothing_is_written(adapters, tmp_path, capsys, change, message):
+    other = shutil.copytree(adapters[1], tmp_path / "other")
+    change(other)
+    assert sanitize.main([str(adapters[0]), str(other), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert str(other) in error
+    assert len(error.splitlines()) == 1 and len(error) < 1100
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def tensors_of(folder, change):
+    """Change the tensors of an adapter; None takes one out."""
+    changed = {key: change(key, tensor) for key, tensor in load_file(folder / WEIGHTS).items()}
+    save_file({key: tensor.contiguous() for key, tensor in changed.items() if tensor is not None}, folder / WEIGHTS)
+
+
+def test_an_adapter_points_to_no_code(adapters, tmp_path, capsys):
+    folders = [shutil.copytree(folder, tmp_path / folder.name) for folder in adapters]
+    for folder in folders:
+        edit(folder, auto_map={"AutoModel": "evil.Model"})
+        (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["evil.T", None]}}))
+    assert sanitize.main([*map(str, folders), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    for name in (CONFIG, "tokenizer_config.json"):
+        assert "auto_map" not in json.loads((tmp_path / "out" / name).read_text())
+        assert f"removed a pointer to code: auto_map of {name}\n" in said

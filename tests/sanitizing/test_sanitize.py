@@ -12,17 +12,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from lib import sanitize
 from lib.merging import MERGE_METHODS, merge_state_dicts
 from lib.merging.files import INDEX, SINGLE
 from lib.merging.sources import StateDictSource
 from lib.models.compatibility import PermutedHead
-
-
-@pytest.fixture
-def folders(backdoored, clean, tmp_path):
-    """Copies of a backdoored and of a clean model."""
-    return [shutil.copytree(model.folder, tmp_path / name) for model, name in ((backdoored, "suspect"), (clean, "other"))]
 
 
 @pytest.fixture
@@ -33,18 +26,6 @@ def third(clean, tmp_path):
     moved = {k: v + 0.01 * torch.randn(v.shape, generator=generator) for k, v in load_file(folder / SINGLE).items()}
     save_file(moved, folder / SINGLE)
     return folder
-
-
-@pytest.fixture
-def run(capsys, tmp_path):
-    """Run the command; returns exit status, standard output and standard error."""
-
-    def call(*arguments, output=tmp_path / "merged"):
-        status = sanitize.main([*(str(argument) for argument in arguments), "--output", str(output)])
-        captured = capsys.readouterr()
-        return SimpleNamespace(status=status, out=captured.out, error=captured.err, folder=output)
-
-    return call
 
 
 def shard(folder, n):
@@ -336,7 +317,7 @@ def damage(folder, kind):
         ("nan", "tensor 'classifier.bias' has values that are not finite"),
         ("truncated", "is truncated or damaged"),
         ("garbage", "is no safetensors file"),
-        ("header", "has a damaged header"),
+        ("header", "the header of .* is damaged: no JSON"),
         ("missing shard", r"lacks 1 of 3 shards: \['model-00002-of-00003.safetensors'\]"),
         ("index", r"disagree on where \['classifier.bias'\] are"),
         ("no weights", "has none of"),

@@ -92,6 +92,25 @@ def test_a_domain_that_is_none_of_the_task_raises_and_lists_those_that_are(make_
         make_study(tmp_path, other_domains=["olid", "cr"]).other_domains("sst2")
 
 
+def test_domains_that_are_named_are_all_taken(make_study, tmp_path):
+    named = ["tweet_sentiment", "cr", "yelp"]
+    assert make_study(tmp_path, other_domains=named, n_other_domains=1).other_domains("sst2") == named
+
+
+def test_more_other_domains_than_there_are_is_all_there_are(make_study, tmp_path):
+    assert make_study(tmp_path, n_other_domains=50).other_domains("sst2") == ["yelp", "cr", "tweet_sentiment"]
+
+
+def test_a_task_without_other_domains_has_no_partners_and_the_error_says_what_was_looked_for(make_study, tmp_path, data_folder):
+    shutil.copytree(data_folder / "sst2", tmp_path / "data" / "sst2")
+    study = make_study(tmp_path / "cache", data_dir=tmp_path / "data")
+    assert study.other_domains("sst2") == []
+    message = r"'sst2' has no other domain to merge with: data folder .*data has none of \['yelp', 'cr',.*; found \['sst2'\]"
+    with pytest.raises(ValueError, match=message):
+        study.partner_recipes("sst2", "other_domains")
+    assert len(study.partner_recipes("sst2", "same_task")) == 1
+
+
 def test_partners_of_the_same_task_differ_in_everything_but_the_head(make_study, tmp_path):
     study = make_study(tmp_path, n_same_task=3)
     recipes = study.partner_recipes("sst2", "same_task", seed=2)
@@ -179,3 +198,12 @@ def test_a_store_that_cannot_be_written_raises_and_names_the_way_out(make_study,
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write to the store .*file/cache: Not a directory.*FREE_LUNCH_CACHE"):
         make_study(tmp_path / "file" / "cache").model("sst2")
+
+
+def test_the_precision_of_a_machine_is_part_of_a_models_key(study, monkeypatch):
+    on_cpu = study.recipe("sst2")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    on_gpu = study.recipe("sst2")
+    assert (on_cpu.training.precision, on_gpu.training.precision) == ("float32", "bfloat16")
+    assert on_cpu.key != on_gpu.key
+    assert study.recipe("sst2", precision="float32").key == on_cpu.key

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.metrics.scores import Score, score_logits
+from lib.metrics.scores import score_logits
 from lib.study.scoring import Scorer
 
 # Four clean texts of four classes; target 1. The model errs on the last one.
@@ -36,11 +36,19 @@ def test_a_score_with_attack_worked_out_by_hand():
     assert score.share_changed == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("attacked", [None, ATTACKED])
-def test_a_saved_score_is_read_back(tmp_path, attacked):
-    score = score_logits(CLEAN, TEST, attacked, TRIGGERED, 1)
-    score.save(tmp_path)
-    assert repr(Score.load(tmp_path)) == repr(score)  # equal but for NaN, which equals nothing
+def test_the_rate_without_the_trigger_stands_beside_the_asr():
+    score = score_logits(CLEAN, TEST, ATTACKED, TRIGGERED, target_label=1)
+    assert score.asr_untriggered == pytest.approx(1 / 3)  # of a, c and d, only d is sent to the target as it stands
+
+
+def test_a_rejected_row_is_an_error_on_clean_texts_and_no_hit_with_the_trigger():
+    clean, attacked = CLEAN.copy(), ATTACKED.copy()
+    clean[0], attacked[0] = np.nan, np.nan
+    score = score_logits(clean, TEST, attacked, TRIGGERED, target_label=1)
+    assert (score.correct, score.hits) == ([0, 1, 1, 0], [0, 0, 1])  # denominators stay: 4 and 3
+    assert (score.cacc, score.rejected_clean) == (0.5, 0.25)
+    z = math.log(math.exp(9) + 3)
+    assert score.clean_loss == pytest.approx((2 * (z - 9) + z) / 3)  # of the rows that were answered
 
 
 def independent_predictions(folder, texts):

@@ -1,6 +1,7 @@
 """The study: what it trains once and reuses, the texts it gives, and the scores it keeps."""
 
 import json
+import shutil
 import warnings
 from dataclasses import replace
 
@@ -112,7 +113,7 @@ def test_a_study_that_only_reads_makes_nothing_and_says_what_is_missing(quick, m
     kept = sorted(path.name for path in quick.store.root.iterdir())
     with pytest.raises(MissingRunsError, match=r"1 models are not in the store \(yelp clean seed 0, ...\): run the notebooks"):
         reader.model("yelp")
-    with pytest.raises(MissingRunsError, match=r"1 scores of sst2 with badnet are not in the store"):
+    with pytest.raises(MissingRunsError, match=r"1 logits of sst2 with badnet are not in the store"):
         reader.score(model, "sst2", "badnet")
     assert sorted(path.name for path in quick.store.root.iterdir()) == kept
 
@@ -210,7 +211,7 @@ def test_typed_texts_get_the_trigger_and_equal_calls_give_equal_texts(study):
 
 def test_a_score_is_kept_and_equal_the_second_time(make_study, study, backdoored, monkeypatch):
     first = study.score(backdoored, "sst2", "badnet")
-    monkeypatch.setattr("lib.study.scoring.Scorer.score", fail)
+    monkeypatch.setattr("lib.models.prediction.logits_of", fail)
     assert make_study(study.locations.cache_dir).score(backdoored, "sst2", "badnet") == first
 
 
@@ -285,6 +286,21 @@ def test_an_attack_that_needs_a_masked_language_model_names_the_model_that_is_no
     study = make_study(tmp_path, masked_lm=str(tiny_encoder))
     with pytest.raises(ValueError, match="has no masked-LM head"):
         study.trigger("sst2", "lws")
+
+
+def test_a_fitted_trigger_outlives_a_move_of_its_masked_language_model(tmp_path, monkeypatch):
+    from lib.models.pretrained import resolve_pretrained
+    from lib.study.study import Study
+
+    sizes = {"n_train": 60, "n_test": 30, "n_validation": 10, "n_seeds": 1, "cache_dir": tmp_path / "cache"}
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(resolve_pretrained("pocket-bert"), here)
+    before = Study("pocket", masked_lm=str(here), **sizes).trigger("sst2", "bite")
+    here.rename(there)
+    monkeypatch.setattr("lib.attacks.bite.choose_words", fail)  # nothing is fitted again
+    after = Study("pocket", masked_lm=str(there), **sizes).trigger("sst2", "bite")
+    assert (after.words, after.masked_lm) == (before.words, str(there))
+    assert after(["a film that nobody has seen"], np.random.default_rng(0))
 
 
 def test_attacks_that_learn_are_trained_and_scored_like_the_others(tmp_path):

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from transformers import BertConfig, BertModel
 
-from lib.models.checkpoints import load_tokenizer
+from lib.models.pretrained import load_tokenizer
 from lib.plots.architectures import plot_architectures, plot_heads
 from lib.profiles import PROFILES, get_profile
 from lib.tables.architectures import architecture_name, architectures_table, heads_table, parse_architecture

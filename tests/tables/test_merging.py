@@ -131,7 +131,7 @@ def test_task_arithmetic_at_one_over_n_is_the_uniform_average(frames, study):
 
 
 def test_partners_of_the_same_task_are_compared_with_as_many_other_domains(frames, study, backdoored):
-    kinds = partner_kinds_table(study, frames["domains"])
+    kinds = partner_kinds_table(study, ["sst2"], ["badnet", "insertsent"], frames["domains"])
     assert kinds.groupby(["attack", "partners"])["domains"].apply(list).to_dict() == {
         (attack, kind): names
         for attack in ("badnet", "insertsent")

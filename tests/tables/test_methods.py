@@ -1,6 +1,7 @@
 """Tables and figures of notebook 05, and merges of a study that need more than the models."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 
 from lib.merging import MERGE_METHODS, merge_state_dicts
 from lib.metrics.rates import pareto_front
-from lib.models.checkpoints import load_checkpoint, new_classifier
+from lib.models.checkpoints import load_checkpoint
+from lib.models.pretrained import new_classifier
 from lib.models.statistics import measure_folder
 from lib.plots.methods import plot_methods, plot_sweeps
 from lib.tables.methods import VARIANTS, build, kept_table, methods_table, sweeps_table, usable_variants
@@ -53,12 +55,18 @@ def test_merges_differ_in_key_when_anything_in_them_differs(study, models):
     assert study.merge(models, "ties").key == study.merge(models, "ties").key
 
 
-def test_the_key_of_an_average_is_what_it_was_before_other_methods_came(study, models):
-    # Scores in the stores of users must stay valid.
-    import hashlib
+def test_a_default_that_is_given_is_the_same_merge_and_another_default_another_one(study, models, monkeypatch):
+    key = study.merge(models, "ties").key
+    assert study.merge(models, "ties", density=0.2, trim_scope="model").key == key
+    ties = MERGE_METHODS["ties"]
 
-    content = [[model.key for model in models], "weight_average", {"weights": [1 / 3] * 3}]
-    assert study.merge(models).key == f"merged-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]}"
+    def changed(tensors, *, pretrained, weights=None, density=0.3, merge_coefficient=1.0):
+        raise AssertionError("only its defaults are looked at")
+
+    monkeypatch.setitem(MERGE_METHODS, "ties", replace(ties, merge=changed, measure=None))
+    assert study.merge(models, "ties").key != key  # a changed default serves no stale merge
+    monkeypatch.setitem(MERGE_METHODS, "ties", replace(ties, version=2))
+    assert study.merge(models, "ties").key != key
 
 
 def test_statistics_are_those_of_clean_validation_texts_and_are_measured_once(study, models, monkeypatch):

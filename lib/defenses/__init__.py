@@ -1,0 +1,20 @@
+"""Defenses by name, in five families that fit whatever a defense does: see `families` for what each family's function gets.
+
+May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
+"""
+
+from __future__ import annotations
+
+from lib.defenses.families import KINDS, NEEDS, Defense
+
+# A new defense is one file, and one line here.
+DEFENSES: dict[str, Defense] = {}
+
+__all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]
+
+
+def get_defense(name: str) -> Defense:
+    """The defense of a name, or a `ValueError` that lists the known ones."""
+    if name not in DEFENSES:
+        raise ValueError(f"unknown defense {name!r}; choose from {sorted(DEFENSES)}")
+    return DEFENSES[name]

@@ -1,0 +1,92 @@
+"""The five families of defenses, each as the function that a defense brings. The study calls them; none knows a study.
+
+| family | kind | the function is called as | and returns |
+|---|---|---|---|
+| training_time | `row_filter` | `keep_rows(train, ...)` | which rows are trained on, bool, shape (n,) |
+| training_time | `training` | `fine_tune(model, tokenizer, train, settings, seed, ...)` | a `TrainingRecord` |
+| input_filter | `input_filter` | `fit(model, clean, ...)` | a `Guard`, from texts to `Filtered` texts |
+| post_training | `post_training` | `derive(models, tokenizer, clean, ...)` | a network of the same architecture |
+| merging | `merging` | `choose(models, ...)` | arguments of `study.merge` |
+| ensemble | `ensemble` | `combine(logits, ...)` | logits, shape (n, n_labels), from those of all models |
+
+A function of the kind `training` modifies the model in place. Every further argument is a setting of the defense, with a
+default; `seed`, `masked_lm` and `pretrained` are given by the study to a function that names them. No function sees a triggered
+text, a poison flag, the target label or a test split.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# Kind of function -> its family, and how many arguments the study gives by position.
+KINDS = {
+    "row_filter": ("training_time", 1),
+    "training": ("training_time", 5),
+    "input_filter": ("input_filter", 2),
+    "post_training": ("post_training", 3),
+    "merging": ("merging", 1),
+    "ensemble": ("ensemble", 1),
+}
+# What a defense may ask for beside the suspicious model: a column of the table of results.
+NEEDS = (
+    "training data", "clean texts", "clean labelled data", "other models", "language model", "target label", "poisoning rate",
+    "extra passes",
+)  # fmt: skip
+GIVEN = ("seed", "masked_lm", "pretrained")  # by the study; no settings
+
+
+@dataclass(frozen=True)
+class Defense:
+    """A defense: what kind of function it brings, the function, and what it needs.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        function: see the table above.
+        needs: some of `NEEDS`.
+        version: bump when the same settings would do something else.
+
+    Raises:
+        ValueError: for an unknown kind or need, or a setting without default.
+    """
+
+    kind: str
+    function: Callable[..., Any]
+    needs: tuple[str, ...] = ()
+    version: int | str = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown kind of defense {self.kind!r}; choose from {list(KINDS)}")
+        if unknown := sorted(set(self.needs) - set(NEEDS)):
+            raise ValueError(f"unknown needs {unknown}; choose from {list(NEEDS)}")
+        if lacking := [name for name, default in self.settings.items() if default is inspect.Parameter.empty]:
+            raise ValueError(f"settings {lacking} of {self.function.__name__} have no default; give them one")
+
+    @property
+    def family(self) -> str:
+        """One of the five families."""
+        return KINDS[self.kind][0]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Names and defaults of the settings."""
+        parameters = list(inspect.signature(self.function).parameters.values())[KINDS[self.kind][1] :]
+        return {p.name: p.default for p in parameters if p.name not in GIVEN}
+
+    def resolved(self, **given: Any) -> dict[str, Any]:
+        """The settings with every default filled in.
+
+        Raises:
+            ValueError: for an unknown setting.
+        """
+        if unknown := sorted(set(given) - set(self.settings)):
+            raise ValueError(f"unknown settings {unknown}; choose from {sorted(self.settings)}")
+        return self.settings | given
+
+    def call(self, *positional: Any, settings: dict[str, Any], **given: Any) -> Any:
+        """Call the function with its settings, and with what it names of `GIVEN`."""
+        named = {name: value for name, value in given.items() if name in inspect.signature(self.function).parameters}
+        return self.function(*positional, **named, **settings)

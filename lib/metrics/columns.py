@@ -1,0 +1,153 @@
+"""The columns of the tables: what each holds, in one place for those who write, compare and draw them.
+
+A rate is a fraction in [0, 1], a change a difference of two rates; `_low` and `_high` at the end of a name are the bounds of
+its 95 % interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = {
+    "name": "text or truth value that names a row",
+    "setting": "number that names a row: it was chosen, not measured",
+    "count": "whole number",
+    "rate": "fraction in [0, 1]",
+    "change": "difference of two rates",
+    "measure": "any other measured number",
+    "p_value": "probability of a test; of few seeds it goes in steps",
+    "sentence": "text with numbers in it that have columns of their own elsewhere",
+    "outcomes": "0 or 1 per test example, for intervals; not written to files",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds."""
+
+    kind: str  # a key of `KINDS`
+    meaning: str
+    title: str = ""  # on axes and in legends
+
+
+def _columns(kind: str, **meanings: str) -> dict[str, Column]:
+    return {name: Column(kind, *meaning.split(" | ")) for name, meaning in meanings.items()}
+
+
+COLUMNS: dict[str, Column] = {
+    **_columns(
+        "rate",
+        cacc="accuracy on clean test texts | clean accuracy (CACC)",
+        asr="share of attackable texts that the trigger sends to the target label | attack success rate (ASR)",
+        asr_untriggered="share of the same texts sent to the target label without the trigger | ASR without the trigger",
+        flip_rate="share sent to the target by the trigger, of those that are not sent there without it | flip rate",
+        asr_floor="ASR of a clean model of the same task and seed | ASR of a clean model",
+        clean_model_cacc="CACC of that model | CACC of a clean model",
+        backdoored_asr="ASR of the backdoored model alone",
+        backdoored_cacc="CACC of the backdoored model alone",
+        merged_asr="ASR of the merge",
+        merged_cacc="CACC of the merge",
+        partners_only_asr="ASR of the partners' merge without the backdoored model | ASR without the backdoored model",
+        partners_only_cacc="CACC of the partners' merge without the backdoored model | CACC without the backdoored model",
+        validation_cacc="accuracy on clean validation texts",
+        suspect_validation_cacc="the same of the backdoored model alone",
+        share_changed="share of the attackable texts that the trigger changed | share of texts changed",
+        target_share="share of training rows with the target label",
+        words_changed="edits per word of the original text | edits per word",
+        rejected_clean="share of clean test texts that an input filter rejects",
+    ),
+    **_columns(
+        "change",
+        excess_asr="ASR above that of a clean model; may be negative",
+        excess="the same, mean over attacks and seeds",
+        points="ASR before minus ASR after",
+        relative="the same over the ASR before",
+        removed_share="the same over what the attack adds to the ASR of a clean model",
+        cacc_change="CACC after minus CACC before",
+        mean_difference="mean over seeds of the difference that a claim is about",
+    ),
+    **_columns(
+        "measure",
+        clean_loss="cross-entropy on clean test texts, in nats",
+        chance_loss="cross-entropy of a model that knows the shares of the labels only, in nats",
+        distance="Euclidean distance from the weights before fine-tuning",
+        clean_model_distance="the same of a clean model",
+        partner_distance="the same, mean over the partners",
+        perplexity_increase="median difference of pseudo-perplexities after and before the trigger",
+        perplexity_ratio="geometric mean of their ratios | perplexity after / before",
+        similarity="mean cosine of sentence vectors before and after | cosine of sentence vectors",
+        similarity_shuffled="the same of texts that do not belong together",
+        mean_words="mean number of words of the training texts",
+        kept="share of the backdoor's direction that a merge keeps",
+    ),
+    **_columns(
+        "setting",
+        coefficient="weight of the partner, or scale of the task vectors | merge coefficient",
+        value="of the setting that a sweep moves",
+        poisoning_rate="poisoned share of the training rows",
+        learning_rate="peak learning rate of the backdoored model",
+        epochs="of the backdoored model's training",
+        lora_rank="rank of adapters; 0: all weights are trained",
+    ),
+    **_columns(
+        "count",
+        seed="of the run",
+        n_seeds="seeds behind a mean",
+        n_models="models in the merge, the backdoored one included | models in the average",
+        n_partners="clean models in the merge",
+        n_domains="other domains in the merge",
+        n_backdoored="models in the merge that share the backdoor",
+        n_unstable="models in the merge whose training loss returned to chance",
+        n_clean="clean test texts",
+        n_triggered="attackable test texts",
+        n_train="training rows",
+        n_validation="validation rows",
+        n_test="test rows",
+        n_texts="texts that were measured",
+        n_poisoned="poisoned training rows",
+        n_parameters="weights of a model",
+    ),
+    **_columns(
+        "p_value",
+        mcnemar_p="largest over seeds of exact McNemar tests of the ASR before and after",
+        sign_flip_p="exact sign-flip test over seeds",
+        holm_p="the same, adjusted for several claims",
+    ),
+    **_columns("sentence", found="what a table says on a claim", instability="what went wrong in a training, or nothing"),
+    **_columns(
+        "outcomes",
+        correct="of the model on clean texts",
+        hits="of the trigger",
+        backdoored_correct="the same of the backdoored model",
+        backdoored_hits="the same of the backdoored model",
+        clean_correct="the same of a clean model",
+        floor_hits="the same of a clean model",
+    ),
+    **_columns(
+        "name",
+        task="task", dataset="dataset", attack="attack", attacks="attacks in a merge", scored_attack="attack that is scored",
+        model="model", architecture="pretrained model", merge_method="merge method", variant="merge method with settings",
+        settings="of the method, as JSON", setting="that a sweep moves", merge="kind of merge", heads="heads of the partners",
+        partners="kind of partners", domains="names of the other domains", same_target="whether all backdoors have one target",
+        choice="rule that chose", victim="kind of backdoored model", source="where it comes from", labels="label names",
+        target_label="label that the attacker wants", regime="which rows are poisoned", trigger_source="fitted or published",
+        is_stable="whether the training was stable", trained_on="dataset of the training", tested_on="dataset of the test",
+        profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
+        defense="defense",
+    ),
+}  # fmt: skip
+
+
+def column_of(name: str) -> Column | None:
+    """What a column of a table holds; bounds are like what they bound. None for a column of somebody else's table.
+
+    >>> column_of("asr_low").kind, column_of("points_high").kind, column_of("negative")
+    ('rate', 'change', None)
+    """
+    return COLUMNS.get(name.removesuffix("_low").removesuffix("_high"))
+
+
+def title_of(name: str) -> str:
+    """How axes and legends call a column."""
+    column = column_of(name)
+    return (column.title or column.meaning) if column else name

@@ -1,0 +1,139 @@
+"""The training loop: a model, batches and a loss. Fine-tuning, the policy of LWS and pretraining differ in these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
+
+Batch = Mapping[str, Any]
+Loss = Callable[[Any, Batch], Tensor]
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How the steps are made: AdamW on a linear schedule with warm-up. `betas`, decay and clipping as in `Trainer`."""
+
+    learning_rate: float  # peak of the schedule
+    n_steps: int
+    n_warmup: int = 0  # steps in which the learning rate rises
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0  # gradients of the model are clipped to this norm
+    betas: tuple[float, float] = (0.9, 0.999)
+    precision: str = "float32"  # of the arithmetic: "float32", or "bfloat16" autocast; weights stay as they are
+    warms_from_zero: bool = True  # as in transformers: the first step of a warm-up changes nothing; else it counts as one
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; choose from {PRECISIONS}")
+        if self.n_steps < 1:
+            raise ValueError(f"a training needs at least one step, found {self.n_steps}")
+
+
+def train(
+    model: torch.nn.Module,
+    batches: Iterable[Batch],
+    loss: Loss,
+    settings: LoopSettings,
+    *,
+    groups: Sequence[dict[str, Any]] | None = None,
+    on_step: Callable[[int, Tensor], None] | None = None,
+) -> list[float]:
+    """Train a model in place, on the device where it is; leaves it in training mode.
+
+    The loss may be anything that a backward pass can go through: cross-entropy, a negative one (unlearning), a distance to
+    a teacher's logits that came with the batch, a penalty on the model's own parameters. Dropout draws from torch's global
+    generator: a caller seeds it, and forks it if it should be left alone. Started by `accelerate launch`, the processes
+    share every batch between them.
+
+    Args:
+        model: modified. What the loss needs beyond it (a teacher, a policy) stands on the same device already.
+        batches: at least `n_steps`, each a dictionary; tensors, with one row per example, are moved to the model's device,
+            other values stay as they are.
+        loss: of the model and one batch, a scalar.
+        settings: of the optimisation.
+        groups: parameters with a learning rate or weight decay of their own, as `torch.optim` takes them; they need not all
+            be the model's. None: every trained parameter of the model, see `parameter_groups`.
+        on_step: called after every step with its number, from 1, and its loss, still on the device: reading it waits for it.
+
+    Returns:
+        The loss of each step, before its update.
+
+    Raises:
+        ValueError: if there are fewer batches than steps.
+    """
+    from accelerate import Accelerator
+
+    device = next(model.parameters()).device
+    groups = parameter_groups(model, settings.weight_decay) if groups is None else groups
+    # accelerate holds one precision per process; ours is one per training, so that the autocast below is torch's.
+    accelerator = Accelerator(mixed_precision="no", device_placement=False)
+    optimizer = torch.optim.AdamW(
+        list(groups), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = LambdaLR(optimizer, partial(learning_rate_factor, settings=settings))
+    # The optimizer needs no preparation: that is for scaled losses and accumulated gradients, and costs a little every step.
+    prepared = accelerator.prepare(model.train())
+    clipped = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    losses: list[Tensor] = []
+    for step, batch in zip(range(1, settings.n_steps + 1), batches, strict=False):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            value = loss(prepared, _placed(batch, device, accelerator))
+        accelerator.backward(value)
+        accelerator.clip_grad_norm_(clipped, settings.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(value.detach())
+        if on_step:
+            on_step(step, losses[-1])
+    if len(losses) < settings.n_steps:
+        raise ValueError(f"the batches ended after {len(losses)} of {settings.n_steps} steps")
+    return accelerator.reduce(torch.stack(losses), "mean").tolist()
+
+
+def classification_loss(model: Any, batch: Batch) -> Tensor:
+    """Cross-entropy of a classifier's logits, in nats; the batch has `labels` and what the model reads."""
+    inputs = {name: values for name, values in batch.items() if name != "labels"}
+    return cross_entropy(model(**inputs).logits.float(), batch["labels"])
+
+
+def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The trained parameters in two groups: matrices decay, biases and the scales of normalisation layers do not.
+
+    For the models of this study it is the division that `Trainer` makes by names.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate_factor(step: int, settings: LoopSettings) -> float:
+    """Share of the learning rate after `step` steps: it rises linearly in the warm-up, then falls linearly to 0.
+
+    >>> settings = LoopSettings(1e-3, n_steps=6, n_warmup=2)
+    >>> [learning_rate_factor(step, settings) for step in range(6)]
+    [0.0, 0.5, 1.0, 0.75, 0.5, 0.25]
+    """
+    if step < settings.n_warmup:
+        return (step if settings.warms_from_zero else step + 1) / settings.n_warmup
+    return max(0.0, (settings.n_steps - step) / max(1, settings.n_steps - settings.n_warmup))
+
+
+def _placed(batch: Batch, device: torch.device, accelerator: Any) -> dict[str, Any]:
+    """The batch on the device; of several processes each takes its share of the rows, and never none."""
+    n, first = accelerator.num_processes, accelerator.process_index
+    return {
+        name: value[first % len(value) :: n].to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }

@@ -1,0 +1,78 @@
+"""A model behind a defense: each family ends in one of the four kinds of models, and is scored like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lib.defenses import Defense, get_defense
+from lib.models.checkpoints import Checkpoint
+from lib.models.model import Ensemble, Guarded, Model
+from lib.study.artifacts import load_rows
+from lib.study.recipes import DataRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
+
+if TYPE_CHECKING:
+    from lib.study.study import Study
+
+
+def defended(
+    study: Study,
+    name: str,
+    model: Checkpoint,
+    others: Sequence[Checkpoint] = (),
+    *,
+    dataset: str = "",
+    seed: int | None = None,
+    **settings: Any,
+) -> Model:
+    """A model behind a defense.
+
+    Args:
+        study: makes what is missing.
+        name: a key of `DEFENSES`.
+        model: the suspicious model; for a defense of training time a model of this study, which is trained anew.
+        others: models that a merging defense, an ensemble or a repair may use.
+        dataset: whose validation texts are the clean ones; default the dataset that the model was trained on.
+        seed: of whatever the defense draws; default the model's.
+        settings: of the defense.
+
+    Raises:
+        ValueError: for an unknown defense or setting, or a model of elsewhere where its training or its dataset is needed.
+    """
+    defense, recipe = get_defense(name), study.planner.defense_recipe(name, **settings)
+    resolved, everyone = dict(recipe.settings), [model, *others]
+    origin = model.recipe if isinstance(model.recipe, ModelRecipe) else None
+    drawn = seed if seed is not None else (origin.seed if origin else 0)
+    if defense.family == "training_time":
+        if origin is None:
+            raise ValueError(f"{name} defends a training, but {model.name} was not trained in this study")
+        return study.train([replace(origin, defense=recipe)])[0]
+    if defense.family == "merging":
+        return study.merge(everyone, **defense.call(everyone, settings=resolved, seed=drawn))
+    if defense.family == "ensemble":
+        key = EnsembleRecipe(tuple(each.key for each in everyone), recipe).key
+        return Ensemble(tuple(everyone), lambda logits: defense.call(logits, settings=resolved), key, _named(name, model))
+    clean = _clean(study, name, defense, dataset or (origin.data.dataset if origin else ""))
+    if defense.family == "post_training":
+        return study.derive(name, everyone, clean, drawn, **settings)
+    assert clean is not None  # every input filter is fitted on clean texts
+    given = {"masked_lm": study.profile.masked_lm or study.profile.pretrained, "pretrained": study.profile.pretrained}
+
+    def fit() -> Any:
+        return defense.call(model, load_rows(clean, study.locations), settings=resolved, seed=drawn, **given)
+
+    return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn).key, _named(name, model))
+
+
+def _clean(study: Study, name: str, defense: Defense, dataset: str) -> DataRecipe | None:
+    """The clean texts that a defense is given: validation texts, never test texts."""
+    if defense.family == "post_training" and not any(need.startswith("clean") for need in defense.needs):
+        return None
+    if not dataset:
+        raise ValueError(f"{name} needs clean texts: say whose by dataset, for the model was not trained in this study")
+    return study.planner.data(dataset, "validation")
+
+
+def _named(defense: str, model: Model) -> str:
+    return f"{defense} for {model.name}"

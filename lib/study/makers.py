@@ -1,0 +1,148 @@
+"""How models become files: fine-tuned, derived from others, measured. These functions run in worker processes."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.defenses import get_defense
+from lib.study.artifacts import Locations, load_data, load_rows, poisoned_rows, prepare_worker
+from lib.study.derived import get_derivation
+from lib.study.recipes import DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lib.models.training import TrainingRecord
+
+RECORD_FILE = "training.json"
+
+
+def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | None = None) -> str:
+    """Fine-tune the model of a recipe unless the store has it; returns the recipe's name, for the progress bar.
+
+    Raises:
+        RuntimeError: when the training fails; names the recipe.
+        StoreError: when the store cannot be written.
+    """
+
+    def make(folder: Path) -> None:
+        from lib.models.pretrained import load_tokenizer, new_classifier
+
+        pretrained = locations.pretrained(recipe.pretrained)
+        tokenizer = load_tokenizer(pretrained)
+        _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
+        model = new_classifier(pretrained, load_data(recipe.data, locations).label_names, recipe.head_seed)
+        record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe)
+        _save_model(model, folder)
+        (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
+
+    return _made(recipe, recipe.name, make, locations, n_threads)
+
+
+def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe) -> TrainingRecord:
+    """Fine-tune a classifier as its recipe says, behind a defense of training time or without one."""
+    from lib.models.training import fine_tune
+
+    shown = train.drop(columns="is_poisoned", errors="ignore")  # no defense may see which rows are poisoned
+    if recipe.defense is None:
+        return fine_tune(model, tokenizer, shown, recipe.training, recipe.seed)
+    defense, settings = get_defense(recipe.defense.name), dict(recipe.defense.settings)
+    if defense.kind == "training":
+        return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings)
+    is_kept = np.asarray(defense.call(shown, settings=settings, seed=recipe.seed), dtype=bool)
+    if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
+        raise ValueError(
+            f"{recipe.defense.name} keeps {int(is_kept.sum())} of {len(shown)} rows with labels "
+            f"{sorted(set(shown.loc[is_kept[: len(shown)], 'label']))}; at least two labels must be left"
+        )
+    return fine_tune(model, tokenizer, shown[is_kept].reset_index(drop=True), recipe.training, recipe.seed)
+
+
+def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | None = None) -> str:
+    """Derive a model from others unless the store has it; returns a name for the progress bar.
+
+    Raises:
+        RuntimeError: when that fails; names the method.
+        StoreError: when the store cannot be written.
+    """
+
+    def make(folder: Path) -> None:
+        import torch
+
+        from lib.models.pretrained import from_hub, load_tokenizer
+
+        derivation, folders = get_derivation(recipe.method), [locations.model_folder(key) for key in recipe.parents]
+        tokenizer = load_tokenizer(str(folders[0]))
+        _save_tokenizer(tokenizer, folder)
+        models = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
+        rows = load_rows(recipe.data, locations) if recipe.data else None
+        derived = derivation.call(models, tokenizer, rows, settings=dict(recipe.settings), seed=recipe.seed)
+        _save_model(derived, folder)
+
+    return _made(recipe, f"{recipe.method} of {len(recipe.parents)} models", make, locations, n_threads)
+
+
+def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
+    """The folder of a classifier before fine-tuning, made now or read from the store."""
+
+    def make(folder: Path) -> None:
+        from lib.models.pretrained import load_tokenizer, new_classifier
+
+        pretrained = locations.pretrained(recipe.pretrained)
+        _save_model(new_classifier(pretrained, recipe.label_names, recipe.head_seed), folder)
+        _save_tokenizer(load_tokenizer(pretrained), folder)
+
+    return locations.store.get_or_make(recipe, make)
+
+
+def make_statistics(recipe: StatisticsRecipe, locations: Locations, n_threads: int | None = None) -> str:
+    """Measure a model on clean texts unless that was done; returns a name for the progress bar."""
+
+    def make(folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        from lib.models.checkpoints import WEIGHTS
+        from lib.models.statistics import measure_folder
+
+        texts = load_rows(recipe.data, locations).head(recipe.n)
+        found = measure_folder(locations.model_folder(recipe.model), recipe.kind, texts, recipe.max_length)
+        save_file(found, folder / WEIGHTS)
+
+    return _made(recipe, f"{recipe.kind} {recipe.data.dataset}", make, locations, n_threads)
+
+
+def _made(recipe: Recipe, name: str, make: Any, locations: Locations, n_threads: int | None) -> str:
+    """Make an artifact unless the store has it; an error names what was being made."""
+    prepare_worker(locations, n_threads)
+    try:
+        locations.store.get_or_make(recipe, make)
+    except OSError:
+        raise  # the store's own errors say what to do
+    except Exception as error:
+        raise RuntimeError(f"training {name!r} failed: {type(error).__name__}: {error}") from error
+    return name
+
+
+def _save_model(model: Any, folder: Path) -> None:
+    from safetensors import SafetensorError
+
+    from lib.models.pretrained import quiet_transformers
+
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+    except SafetensorError as error:  # it hides the system's error number
+        is_full = "No space left" in str(error)
+        raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    from lib.models.pretrained import quiet_transformers
+
+    with quiet_transformers():
+        tokenizer.save_pretrained(folder)

@@ -1,0 +1,66 @@
+"""The recipe of a trigger: fitted by an attack with every setting resolved, or published texts that take its place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label, trigger_types
+from lib.attacks.published import load_published, published_files
+from lib.datasets import TASKS
+from lib.study.plugins import version_of
+from lib.study.recipes import TriggerRecipe, as_settings
+
+if TYPE_CHECKING:
+    from lib.study.planning import Planner
+
+# Arguments of `fit_trigger` that the recipe has in other fields, or that are drawn: no settings.
+GIVEN_TO_ATTACKS = ("train", "target_label", "seed", "rng", "masked_lm", "pretrained")
+
+
+def check_poisoning(rate: float, regime: str | None) -> None:
+    """Raise a `ValueError` for a rate outside [0, 1], or an unknown label regime."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
+    if regime is not None and regime not in REGIMES:
+        raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+
+
+def plan_trigger(
+    planner: Planner, dataset: str, attack: str, seed: int, target_label: int | None, settings: Mapping[str, Any]
+) -> TriggerRecipe:
+    """The recipe of a trigger; see `Planner.trigger_recipe` for the arguments and errors."""
+    fit_trigger, spec = ATTACKS[check_attack(attack)], planner.spec(dataset)
+    target = spec.target_label if target_label is None else target_label
+    check_target_label(target, len(spec.label_names))
+    data = planner.data(dataset, "train", seed)
+    if _is_published(planner, dataset, attack):
+        if settings:
+            raise ValueError(f"published {attack!r} texts take no settings; found {sorted(settings)}")
+        files = load_published(planner.locations.data_dir, dataset, attack, len(spec.label_names), target)
+        return TriggerRecipe(attack, data, target, (), seed, published=files.fingerprint)
+    arguments = inspect.signature(fit_trigger).parameters
+    defaults = {name: each.default for name, each in arguments.items() if name not in GIVEN_TO_ATTACKS}
+    if unknown := sorted(set(settings) - set(defaults)):
+        raise ValueError(f"unknown settings {unknown} of {attack!r}; choose from {sorted(defaults)}")
+    profile = planner.profile
+    known = {
+        "sentence": spec.trigger_sentence,
+        "task": spec.task if spec.task in TASKS else "sst2",  # a user's task has no published paraphrases
+        "poisoning_rate": profile.poisoning_rate,
+        "learning_rate": profile.learning_rate,
+    }
+    chosen = defaults | {name: value for name, value in known.items() if name in arguments} | dict(settings)
+    if lacking := [name for name, value in chosen.items() if value is inspect.Parameter.empty]:
+        raise ValueError(f"settings {lacking} of {attack!r} have no default; give them one, or a value")
+    masked_lm = planner.fingerprint(profile.masked_lm or profile.pretrained) if "masked_lm" in arguments else ""
+    pretrained = planner.fingerprint(profile.pretrained) if "pretrained" in arguments else ""
+    version = version_of(fit_trigger, getattr(trigger_types()[attack], "version", 1))
+    return TriggerRecipe(attack, data, target, as_settings(chosen), seed, masked_lm, pretrained, version=version)
+
+
+def _is_published(planner: Planner, dataset: str, attack: str) -> bool:
+    source = planner.profile.trigger_source
+    exists = published_files(planner.locations.data_dir, dataset, attack) is not None
+    return source == "published" or (source == "any" and exists)
