@@ -19,7 +19,8 @@ NAMES = {
     "ModelRecipe": "fine-tuning",
     "TriggerRecipe": "fitting triggers",
     "TriggeredRecipe": "attacking test texts",
-    "ScoreRecipe": "merging and scoring",
+    "LogitsRecipe": "merging, and asking models",
+    "DataRecipe": "drawing test texts",
     "StatisticsRecipe": "Fisher information, inputs of layers",
     "InitialRecipe": "classifiers before fine-tuning",
 }

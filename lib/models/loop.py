@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,19 +50,16 @@ def train(
     """Train a model in place, on the device where it is; leaves it in training mode.
 
     The loss may be anything that a backward pass can go through: cross-entropy, a negative one (unlearning), a distance to
-    a teacher's logits that came with the batch, a penalty on the model's own parameters. Dropout draws from torch's global
-    generator: a caller seeds it, and forks it if it should be left alone. Started by `accelerate launch`, the processes
-    share every batch between them.
+    a teacher's logits that came with the batch, a penalty on the model's parameters. Dropout draws from torch's global
+    generator, which the caller seeds. Started by `accelerate launch`, processes share every batch between them.
 
     Args:
         model: modified. What the loss needs beyond it (a teacher, a policy) stands on the same device already.
-        batches: at least `n_steps`, each a dictionary; tensors, with one row per example, are moved to the model's device,
-            other values stay as they are.
+        batches: at least `n_steps` dictionaries; their tensors, one row per example, are moved to the model's device.
         loss: of the model and one batch, a scalar.
         settings: of the optimisation.
-        groups: parameters with a learning rate or weight decay of their own, as `torch.optim` takes them; they need not all
-            be the model's. None: every trained parameter of the model, see `parameter_groups`.
-        on_step: called after every step with its number, from 1, and its loss, still on the device: reading it waits for it.
+        groups: of parameters, as `torch.optim` takes them, the model's or others; default see `parameter_groups`.
+        on_step: called after every step with its number, from 1, and its loss, which is still on the device.
 
     Returns:
         The loss of each step, before its update.
@@ -73,31 +70,41 @@ def train(
     from accelerate import Accelerator
 
     device = next(model.parameters()).device
-    groups = parameter_groups(model, settings.weight_decay) if groups is None else groups
-    # accelerate holds one precision per process; ours is one per training, so that the autocast below is torch's.
+    optimizer, schedule = _optimizer(groups or parameter_groups(model, settings.weight_decay), settings)
+    # accelerate holds one precision per process; ours is one per training, so that the autocast below is torch's. The
+    # optimizer is not prepared: that is for scaled losses and accumulated gradients, and costs a little every step.
     accelerator = Accelerator(mixed_precision="no", device_placement=False)
-    optimizer = torch.optim.AdamW(
-        list(groups), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay, fused=True
-    )
-    schedule = LambdaLR(optimizer, partial(learning_rate_factor, settings=settings))
-    # The optimizer needs no preparation: that is for scaled losses and accumulated gradients, and costs a little every step.
     prepared = accelerator.prepare(model.train())
-    clipped = [parameter for parameter in model.parameters() if parameter.requires_grad]
     losses: list[Tensor] = []
-    for step, batch in zip(range(1, settings.n_steps + 1), batches, strict=False):
+    for step, batch in enumerate(_first(batches, settings.n_steps), start=1):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             value = loss(prepared, _placed(batch, device, accelerator))
         accelerator.backward(value)
-        accelerator.clip_grad_norm_(clipped, settings.max_grad_norm)
+        accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         losses.append(value.detach())
         if on_step:
             on_step(step, losses[-1])
-    if len(losses) < settings.n_steps:
-        raise ValueError(f"the batches ended after {len(losses)} of {settings.n_steps} steps")
     return accelerator.reduce(torch.stack(losses), "mean").tolist()
+
+
+def _first(batches: Iterable[Batch], n_steps: int) -> Iterator[Batch]:
+    """As many batches as there are steps; none is taken beyond the last."""
+    taken = 0
+    for taken, batch in zip(range(1, n_steps + 1), batches, strict=False):  # noqa: B007
+        yield batch
+    if taken < n_steps:
+        raise ValueError(f"the batches ended after {taken} of {n_steps} steps")
+
+
+def _optimizer(groups: Sequence[dict[str, Any]], settings: LoopSettings) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """AdamW, and the schedule of its learning rates."""
+    optimizer = torch.optim.AdamW(
+        list(groups), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay, fused=True
+    )
+    return optimizer, LambdaLR(optimizer, partial(learning_rate_factor, settings=settings))
 
 
 def classification_loss(model: Any, batch: Batch) -> Tensor:

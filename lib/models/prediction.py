@@ -104,7 +104,7 @@ def logits_of(folder: Path, weights: Mapping[str, Tensor], texts: Texts) -> np.n
     return predict_logits(network, texts.encoded(folder))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # a second one of seven billion weights would not fit
 def _network(config_text: str) -> Any:
     """A network without trained weights: one in memory takes those of many models in turn."""
     from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | 
         _save_model(model, folder)
         (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
-    return _made(recipe, recipe.name, make, locations, n_threads)
+    return _made(recipe, "training", recipe.name, make, locations, n_threads)
 
 
 def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe) -> TrainingRecord:
@@ -84,7 +85,7 @@ def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | N
         derived = derivation.call(models, tokenizer, rows, settings=dict(recipe.settings), seed=recipe.seed)
         _save_model(derived, folder)
 
-    return _made(recipe, f"{recipe.method} of {len(recipe.parents)} models", make, locations, n_threads)
+    return _made(recipe, "deriving", recipe.name, make, locations, n_threads)
 
 
 def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
@@ -113,18 +114,20 @@ def make_statistics(recipe: StatisticsRecipe, locations: Locations, n_threads: i
         found = measure_folder(locations.model_folder(recipe.model), recipe.kind, texts, recipe.max_length)
         save_file(found, folder / WEIGHTS)
 
-    return _made(recipe, f"{recipe.kind} {recipe.data.dataset}", make, locations, n_threads)
+    return _made(recipe, "measuring", f"{recipe.kind} {recipe.data.dataset}", make, locations, n_threads)
 
 
-def _made(recipe: Recipe, name: str, make: Any, locations: Locations, n_threads: int | None) -> str:
-    """Make an artifact unless the store has it; an error names what was being made."""
+def _made(
+    recipe: Recipe, doing: str, name: str, make: Callable[[Path], None], locations: Locations, n_threads: int | None
+) -> str:
+    """Make an artifact unless the store has it; an error names what was being made. Returns the name."""
     prepare_worker(locations, n_threads)
     try:
         locations.store.get_or_make(recipe, make)
     except OSError:
         raise  # the store's own errors say what to do
     except Exception as error:
-        raise RuntimeError(f"training {name!r} failed: {type(error).__name__}: {error}") from error
+        raise RuntimeError(f"{doing} {name!r} failed: {type(error).__name__}: {error}") from error
     return name
 
 

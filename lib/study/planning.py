@@ -11,7 +11,7 @@ from lib.defenses import get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
-from lib.study.artifacts import Locations, published_attack
+from lib.study.artifacts import Locations
 from lib.study.derived import get_derivation
 from lib.study.makers import make_initial
 from lib.study.plugins import version_of
@@ -25,7 +25,7 @@ from lib.study.recipes import (
     TriggerRecipe,
     as_settings,
 )
-from lib.study.trigger_planning import check_poisoning, plan_trigger
+from lib.study.trigger_planning import plan_trigger, planned_rate
 
 # Clean partners on the task itself must differ from the victim in data, order and dropout: their seeds lie far apart.
 SAME_TASK_SEED_STEP = 1000
@@ -104,28 +104,21 @@ class Planner:
             target_label: default the dataset's.
             poisoning_rate: default the profile's; published texts have their own.
             regime: which rows are poisoned, "mixed", "dirty" or "clean"; default the attack's own.
-            attack_settings: arguments of the attack's `fit_trigger`, e.g. `{"words": ("cf",)}`.
-            defense: a key of `DEFENSES` of the family training_time.
-            defense_settings: its settings.
+            attack_settings: of the attack's `fit_trigger`, e.g. `{"words": ("cf",)}`.
+            defense, defense_settings: a key of `DEFENSES` of the family training_time, and its settings.
             training: fields of `TrainingSettings` that differ from the profile's.
 
         Raises:
             ValueError: for an unknown dataset, attack, defense or setting, a rate outside [0, 1], a target that is not a label.
         """
-        rate = self.profile.poisoning_rate if poisoning_rate is None else poisoning_rate
-        check_poisoning(rate, regime)
         drawn = seed if trigger_seed is None else trigger_seed
         trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **(attack_settings or {})) if attack else None
-        if trigger and trigger.published:
-            if poisoning_rate is not None or regime is not None:
-                raise ValueError(f"published {attack!r} texts have a rate and a regime of their own; they cannot be set")
-            rate = round(published_attack(trigger, self.locations).poisoning_rate, 4)
         return ModelRecipe(
             data=self.data(dataset, "train", seed),
             pretrained=self.fingerprint(self.profile.pretrained),
             training=self.training(training),
             trigger=trigger,
-            poisoning_rate=float(rate) if trigger else 0.0,
+            poisoning_rate=planned_rate(self, trigger, poisoning_rate, regime),
             seed=seed,
             head_seed=seed if head_seed is None else head_seed,
             regime=regime if trigger else None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label, trigger_types
 from lib.attacks.published import load_published, published_files
 from lib.datasets import TASKS
+from lib.study.artifacts import published_attack
 from lib.study.plugins import version_of
 from lib.study.recipes import TriggerRecipe, as_settings
 
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
 GIVEN_TO_ATTACKS = ("train", "target_label", "seed", "rng", "masked_lm", "pretrained")
 
 
-def check_poisoning(rate: float, regime: str | None) -> None:
-    """Raise a `ValueError` for a rate outside [0, 1], or an unknown label regime."""
+def planned_rate(planner: Planner, trigger: TriggerRecipe | None, given: float | None, regime: str | None) -> float:
+    """The poisoning rate of a model: as given, or the profile's; published texts have their own; 0 for a clean model.
+
+    Raises:
+        ValueError: for a rate outside [0, 1], an unknown label regime, or either of them for published texts.
+    """
+    rate = planner.profile.poisoning_rate if given is None else given
     if not 0 <= rate <= 1:
         raise ValueError(f"poisoning rate is {rate}; it must lie in [0, 1]")
     if regime is not None and regime not in REGIMES:
         raise ValueError(f"unknown label regime {regime!r}; choose from {list(REGIMES)}")
+    if trigger and trigger.published:
+        if given is not None or regime is not None:
+            raise ValueError(f"published {trigger.attack!r} texts have a rate and a regime of their own; they cannot be set")
+        return round(published_attack(trigger, planner.locations).poisoning_rate, 4)
+    return float(rate) if trigger else 0.0
 
 
 def plan_trigger(
