@@ -15,9 +15,10 @@ study: $(READY)
 	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),-p n_seeds $(SEEDS)) $(if $(DRY_RUN),--dry-run)
 
+# As many tests at a time as there are cores, at most four; the tests of one file stay together, for they share models.
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not notebooks"
-	$(BIN)/python -m pytest -m "notebooks and not slow"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not notebooks"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "notebooks and not slow"
 
 # Regenerates the tables that the profile's manifest lists, elsewhere, and compares them with the committed ones.
 verify: $(READY)

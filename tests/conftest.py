@@ -9,7 +9,8 @@ import pytest
 from lib.paths import ROOT
 
 # Before any test imports a model library: no GPU, no Hub (a port that nothing listens on), no windows, one thread everywhere.
-os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "Agg", "LOKY_MAX_CPU_COUNT": "1"}
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "Agg"}
+os.environ |= {"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 OUTPUTS = ("CACHE", "FIGURES", "EXECUTED")
 for name in ("DATA", *OUTPUTS):
     os.environ.pop(f"FREE_LUNCH_{name}", None)

@@ -98,7 +98,7 @@ class Checkpoint:
         """Logits in float32, shape (n, n_labels), one row per text in order."""
         from lib.models.prediction import logits_of
 
-        return logits_of(self.folder, self.state_dict(), texts)
+        return logits_of(self, texts)
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -73,6 +73,18 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 # --- models in folders ------------------------------------------------------------------------------------------------
 
 
+class FolderModel(Protocol):
+    """A model whose configuration and tokenizer lie in a folder: a checkpoint, or a merge of checkpoints."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def key(self) -> str: ...
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class Texts:
     """Texts that several models read: tokenised once for each tokenizer, whatever the number of models."""
@@ -97,19 +109,30 @@ def _is_fast(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file()
 
 
-def logits_of(folder: Path, weights: Mapping[str, Tensor], texts: Texts) -> np.ndarray:
-    """Logits of the architecture in a folder with some weights, float32, shape (n, n_labels)."""
-    network = _network((folder / "config.json").read_text(encoding="utf-8"))
-    network.load_state_dict(weights)
-    return predict_logits(network, texts.encoded(folder))
+@dataclass
+class _Network:
+    """An architecture in memory, and the key of the model whose weights it holds."""
+
+    module: Any
+    holds: str = ""
+
+
+def logits_of(model: FolderModel, texts: Texts) -> np.ndarray:
+    """Logits of a model with a folder, float32, shape (n, n_labels); its weights are asked for unless they are loaded."""
+    network = _network((model.folder / "config.json").read_text(encoding="utf-8"))
+    if network.holds != model.key:  # a model is often asked on clean and on triggered texts in a row
+        network.holds = ""
+        network.module.load_state_dict(model.state_dict())
+        network.holds = model.key
+    return predict_logits(network.module, texts.encoded(model.folder))
 
 
 @lru_cache(maxsize=1)  # a second one of seven billion weights would not fit
-def _network(config_text: str) -> Any:
+def _network(config_text: str) -> _Network:
     """A network without trained weights: one in memory takes those of many models in turn."""
     from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
     fields = json.loads(config_text)
     config = CONFIG_MAPPING[fields["model_type"]].from_dict(fields)
     network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return _Network(network.to("cuda" if torch.cuda.is_available() else "cpu").eval())

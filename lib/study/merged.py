@@ -83,7 +83,7 @@ class MergedModel:
         """Logits in float32, shape (n, n_labels), one row per text in order."""
         from lib.models.prediction import logits_of
 
-        return logits_of(self.folder, self.state_dict(), texts)
+        return logits_of(self, texts)
 
     def save(self, folder: str | Path) -> Path:
         """Write a complete model in Hugging Face format, whole or not at all.

@@ -143,7 +143,9 @@ def test_one_pass_over_clean_texts_serves_all_attacks(quick, monkeypatch):
 
     passes, model = [], quick.model("sst2", seed=3)
     logits_of = prediction.logits_of
-    monkeypatch.setattr(prediction, "logits_of", lambda *given: passes.append(len(given[2].frame)) or logits_of(*given))
+    monkeypatch.setattr(
+        prediction, "logits_of", lambda model, texts: passes.append(len(texts.frame)) or logits_of(model, texts)
+    )
     for attack in (None, "badnet", "insertsent", "badnet"):
         quick.score(model, "sst2", attack)
     assert passes == [40, 20, 20]  # clean texts, and the attackable ones with each trigger

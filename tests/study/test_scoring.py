@@ -81,6 +81,17 @@ def test_models_scored_one_after_the_other_do_not_mix(study, backdoored, clean):
     assert first[0].clean_loss != first[1].clean_loss
 
 
+def test_a_merge_is_computed_once_for_clean_and_triggered_texts(study, backdoored, clean, monkeypatch):
+    from lib.study.merged import MergedModel
+
+    computed, state_dict = [], MergedModel.state_dict
+    monkeypatch.setattr(MergedModel, "state_dict", lambda model: computed.append(model.key) or state_dict(model))
+    merges = [study.merge([backdoored, clean], weights=[share, 1 - share]) for share in (0.31, 0.32)]
+    scores = [study.score(merged, "sst2") for merged in (*merges, *merges)]
+    assert computed == [merged.key for merged in merges]
+    assert scores[:2] == scores[2:] and scores[0].clean_loss != scores[1].clean_loss
+
+
 def test_predictions_for_typed_texts_have_a_label_and_probabilities(study, backdoored):
     texts = ["the film was good .", "bad"]
     frame = study.predict(backdoored, texts)
