@@ -135,6 +135,7 @@ class DryRun:
     """The models that notebooks would train, one row each, and what scoring would cost beside them."""
 
     models: pd.DataFrame
+    n_derived: int  # models made from these without a training of their own
     n_scores: int
     scoring_gpu_hours: float
 
@@ -152,12 +153,13 @@ def dry_run(planner: OfflinePlanner, notebooks: dict[str, Parameters]) -> DryRun
         notebooks: parameters of each notebook, by its two-digit number.
     """
     rows: dict[str, dict[str, Any]] = {}
-    n_scores, hours, profile = 0, 0.0, planner.profile
+    n_scores, hours, profile, derived = 0, 0.0, planner.profile, set[str]()
     for number, parameters in notebooks.items():
         needed = needed_by(planner, number, parameters)
         new = {recipe.key: recipe for recipe in needed.models if recipe.key not in rows}
         rows |= {key: {"notebook": number, **_described(planner, recipe)} for key, recipe in new.items()}
-        n_scores += needed.n_merges + len(new)
+        derived |= {recipe.key for recipe in needed.derived}
+        n_scores += needed.n_merges + len(new) + len(needed.derived)
         for recipe in needed.models[:1]:  # of one size all: a merge is as large as its parents
             n_texts = 2 * planner.n_rows(planner.data(recipe.data.dataset, "test"))  # clean, and with a trigger
             pretrained = planner.locations.models[recipe.pretrained]
@@ -165,7 +167,7 @@ def dry_run(planner: OfflinePlanner, notebooks: dict[str, Parameters]) -> DryRun
     models = pd.DataFrame(list(rows.values()))
     if len(models):
         models = models.sort_values(["notebook", "pretrained", "dataset", "attack", "seed"], ignore_index=True)
-    return DryRun(models, n_scores, hours)
+    return DryRun(models, len(derived), n_scores, hours)
 
 
 def _described(planner: OfflinePlanner, recipe: ModelRecipe) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def _totals(run: DryRun) -> list[str]:
     missing = run.models[~run.models["in_store"]]
     lines = [_total(f"{pretrained}:", rows) for pretrained, rows in missing.groupby("pretrained", sort=False)]
     lines.append(_total("to train:", missing))
+    if run.n_derived:
+        lines.append(f"to derive: {run.n_derived:,} models, edited, pruned or distilled")
     lines.append(f"to score: {run.n_scores:,} merged and single models, about {run.scoring_gpu_hours:,.1f} GPU hours")
     if stored := len(run.models) - len(missing):
         lines.append(f"in the store already: {stored} models")

@@ -1,6 +1,6 @@
 """Merge methods by name, as functions on tensors, and one engine that applies them to models in memory or in files.
 
-May import: nothing of `lib`. It knows state dicts, no dataset and no tokenizer.
+May import: `folders`, to read files. It knows state dicts, no dataset and no tokenizer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Numbers from outcomes: CACC, ASR and what stands beside it, intervals, exact tests, how visible a trigger is.
 
-May import: nothing of `lib`. It knows arrays and tables of numbers, no dataset, no tokenizer and no model.
+May import: nothing of this package. It knows arrays and tables of numbers, no dataset, no tokenizer and no model.
 """
 
 from lib.metrics.rates import (

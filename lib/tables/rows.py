@@ -18,7 +18,7 @@ from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
 from lib.study.choices import attacks_on
 from lib.study.planning import Planner
-from lib.study.recipes import ModelRecipe
+from lib.study.recipes import DerivedRecipe, ModelRecipe
 from lib.study.study import Study
 
 P = ParamSpec("P")
@@ -27,13 +27,14 @@ Case = tuple[str, str, int]  # task, attack, seed
 
 @dataclass
 class Needed:
-    """What a table needs: models to train, and how many merged ones it scores beside them."""
+    """What a table needs: models to train, models to derive from them, and how many merged ones it scores beside them."""
 
     models: list[ModelRecipe] = field(default_factory=list)
     n_merges: int = 0
+    derived: list[DerivedRecipe] = field(default_factory=list)
 
     def __add__(self, other: Needed) -> Needed:
-        return Needed([*self.models, *other.models], self.n_merges + other.n_merges)
+        return Needed([*self.models, *other.models], self.n_merges + other.n_merges, [*self.derived, *other.derived])
 
 
 @dataclass(eq=False)
@@ -41,17 +42,17 @@ class Table(Generic[P]):
     """A table: a function of a study, and one of a planner that says beforehand what it needs.
 
     Called, it trains what is missing in one parallel call, makes the triggered test sets, and runs. A model that was not
-    declared is an error, so that a dry run, which only adds up declarations, cannot miss one.
+    declared is an error, trained or derived, so that a dry run, which only adds up declarations, cannot miss one.
     """
 
     make: Callable[Concatenate[Study, P], pd.DataFrame]
     needed: Callable[Concatenate[Planner, P], Needed]
 
     def __call__(self, study: Study, *arguments: P.args, **settings: P.kwargs) -> pd.DataFrame:
-        models = self.needed(study.planner, *arguments, **settings).models
-        with study.declared(models):
-            study.train(models)
-            study.prepare_tests(models)
+        needed = self.needed(study.planner, *arguments, **settings)
+        with study.declared([*needed.models, *needed.derived]):
+            study.train(needed.models)
+            study.prepare_tests(needed.models)
             return self.make(study, *arguments, **settings)
 
 

@@ -42,6 +42,28 @@ def test_a_variant_inside_a_table_is_bound_by_the_declaration_too(study):
         table(study)
 
 
+def test_a_derived_model_is_declared_like_a_trained_one(study, clean, monkeypatch):
+    from lib.defenses import Defense
+    from lib.study import derived
+
+    monkeypatch.setitem(derived.EDITS, "copy", Defense("post_training", lambda models, tokenizer, clean: models[0]))
+
+    def needed(planner, is_declared):
+        model = planner.recipe("sst2")
+        return Needed([model], derived=[planner.derived("copy", [model.key])] if is_declared else [])
+
+    @declares(needed)
+    def table(study, is_declared):
+        copied = study.derive("copy", [study.model("sst2")])
+        return pd.DataFrame([{"cacc": study.score(copied, "sst2").cacc}])
+
+    assert table(study, True)["cacc"].tolist() == [study.score(clean, "sst2").cacc]
+    with pytest.raises(UndeclaredError, match=r"copy of 1 models"):
+        table(study, False)
+    both = needed(study.planner, True) + needed(study.planner, True)
+    assert len(both.derived) == 2
+
+
 def test_every_table_that_trains_is_a_table_with_a_declaration():
     made = {name for name in tables.__all__ if name.endswith("_table") or name == "loss_curves"}
     read_only = {"agreement_table", "headline_table", "tests_table", "tasks_table"}
