@@ -86,7 +86,10 @@ class Defense:
             raise ValueError(f"unknown settings {unknown}; choose from {sorted(self.settings)}")
         return self.settings | given
 
+    def takes(self, name: str) -> bool:
+        """Whether the function names an argument."""
+        return name in inspect.signature(self.function).parameters
+
     def call(self, *positional: Any, settings: dict[str, Any], **given: Any) -> Any:
         """Call the function with its settings, and with what it names of `GIVEN`."""
-        named = {name: value for name, value in given.items() if name in inspect.signature(self.function).parameters}
-        return self.function(*positional, **named, **settings)
+        return self.function(*positional, **{name: value for name, value in given.items() if self.takes(name)}, **settings)

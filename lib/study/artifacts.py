@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from lib.datasets import Dataset, format_texts, load_dataset, stratified_sample
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile
 from lib.study.plugins import load_plugins, resolve_plugins
-from lib.study.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
+from lib.study.recipes import DataRecipe, DefenseRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.store import Store
 
 TRIGGER_FILE, ROWS_FILE = "trigger.json", "rows.json"
@@ -77,6 +78,12 @@ def find_locations(profile: Profile, data_dir: str | Path = "", cache_dir: str |
         raise ValueError(f"data folder {folder} does not exist; name a folder of datasets, or unset FREE_LUNCH_DATA")
     cache = Path(cache_dir).expanduser().resolve() if cache_dir else paths.cache_dir()
     return Locations(folder, cache, plugins=resolve_plugins(profile.plugins))
+
+
+def given_to(defense: DefenseRecipe, seed: int, locations: Locations) -> dict[str, Any]:
+    """What a defense gets beside its settings if it names it: a seed, and where the models lie that its recipe identifies."""
+    found = {"masked_lm": defense.masked_lm, "pretrained": defense.pretrained}
+    return {"seed": seed} | {name: locations.pretrained(content) for name, content in found.items() if content}
 
 
 def load_data(recipe: DataRecipe, locations: Locations) -> Dataset:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Guarded, Model
-from lib.study.artifacts import load_rows
+from lib.study.artifacts import given_to, load_rows
+from lib.study.merged import MergedModel
 from lib.study.recipes import DataRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def defended(
     study: Study,
     name: str,
-    model: Checkpoint,
+    model: Checkpoint | MergedModel,
     others: Sequence[Checkpoint] = (),
     *,
     dataset: str = "",
@@ -31,7 +32,8 @@ def defended(
     Args:
         study: makes what is missing.
         name: a key of `DEFENSES`.
-        model: the suspicious model; for a defense of training time a model of this study, which is trained anew.
+        model: the suspicious model; for a defense of training time a model of this study, which is trained anew. In front of
+            a merge stand input filters, and repairs.
         others: models that a merging defense, an ensemble or a repair may use.
         dataset: whose validation texts are the clean ones; default the dataset that the model was trained on.
         seed: of whatever the defense draws; default the model's.
@@ -49,7 +51,8 @@ def defended(
             raise ValueError(f"{name} defends a training, but {model.name} was not trained in this study")
         return study.train([replace(origin, defense=recipe)])[0]
     if defense.family == "merging":
-        return study.merge(everyone, **defense.call(everyone, settings=resolved, seed=drawn))
+        parents = [study.kept(each) for each in everyone]
+        return study.merge(parents, **defense.call(parents, settings=resolved, **given_to(recipe, drawn, study.locations)))
     if defense.family == "ensemble":
         key = EnsembleRecipe(tuple(each.key for each in everyone), recipe).key
         return Ensemble(tuple(everyone), lambda logits: defense.call(logits, settings=resolved), key, _named(name, model))
@@ -57,10 +60,10 @@ def defended(
     if defense.family == "post_training":
         return study.derive(name, everyone, clean, drawn, **settings)
     assert clean is not None  # every input filter is fitted on clean texts
-    given = {"masked_lm": study.profile.masked_lm or study.profile.pretrained, "pretrained": study.profile.pretrained}
 
     def fit() -> Any:
-        return defense.call(model, load_rows(clean, study.locations), settings=resolved, seed=drawn, **given)
+        given = given_to(recipe, drawn, study.locations)
+        return defense.call(model, load_rows(clean, study.locations), settings=resolved, **given)
 
     return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn).key, _named(name, model))
 

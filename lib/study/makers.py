@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.defenses import get_defense
-from lib.study.artifacts import Locations, load_data, load_rows, poisoned_rows, prepare_worker
+from lib.study.artifacts import Locations, given_to, load_data, load_rows, poisoned_rows, prepare_worker
 from lib.study.derived import get_derivation
 from lib.study.recipes import DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
 
@@ -38,14 +38,14 @@ def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | 
         tokenizer = load_tokenizer(pretrained)
         _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
         model = new_classifier(pretrained, load_data(recipe.data, locations).label_names, recipe.head_seed)
-        record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe)
+        record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
         _save_model(model, folder)
         (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
     return _made(recipe, "training", recipe.name, make, locations, n_threads)
 
 
-def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe) -> TrainingRecord:
+def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe, locations: Locations) -> TrainingRecord:
     """Fine-tune a classifier as its recipe says, behind a defense of training time or without one."""
     from lib.models.training import fine_tune
 
@@ -53,9 +53,11 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
     if recipe.defense is None:
         return fine_tune(model, tokenizer, shown, recipe.training, recipe.seed)
     defense, settings = get_defense(recipe.defense.name), dict(recipe.defense.settings)
+    given = given_to(recipe.defense, recipe.seed, locations)
     if defense.kind == "training":
-        return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings)
-    is_kept = np.asarray(defense.call(shown, settings=settings, seed=recipe.seed), dtype=bool)
+        del given["seed"]  # it comes by position
+        return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
+    is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(
             f"{recipe.defense.name} keeps {int(is_kept.sum())} of {len(shown)} rows with labels "
@@ -77,12 +79,14 @@ def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | N
 
         from lib.models.pretrained import from_hub, load_tokenizer
 
-        derivation, folders = get_derivation(recipe.method), [locations.model_folder(key) for key in recipe.parents]
+        method = recipe.method
+        derivation, folders = get_derivation(method.name), [locations.model_folder(key) for key in recipe.parents]
         tokenizer = load_tokenizer(str(folders[0]))
         _save_tokenizer(tokenizer, folder)
         models = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
         rows = load_rows(recipe.data, locations) if recipe.data else None
-        derived = derivation.call(models, tokenizer, rows, settings=dict(recipe.settings), seed=recipe.seed)
+        given = given_to(method, recipe.seed, locations)
+        derived = derivation.call(models, tokenizer, rows, settings=dict(method.settings), **given)
         _save_model(derived, folder)
 
     return _made(recipe, "deriving", recipe.name, make, locations, n_threads)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lib.datasets import DatasetSpec, data_fingerprint, domains_of, get_spec, task_spec
-from lib.defenses import get_defense
+from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
@@ -134,8 +134,13 @@ class Planner:
         defense = get_defense(name)
         if family and defense.family != family:
             raise ValueError(f"{name} is a defense of the family {defense.family}; one of {family} is needed")
+        return self._defense(name, defense, settings)
+
+    def _defense(self, name: str, defense: Defense, settings: Mapping[str, Any]) -> DefenseRecipe:
+        masked_lm = self.fingerprint(self.profile.masked_lm or self.profile.pretrained) if defense.takes("masked_lm") else ""
+        pretrained = self.fingerprint(self.profile.pretrained) if defense.takes("pretrained") else ""
         version = version_of(defense.function, defense.version)
-        return DefenseRecipe(name, as_settings(defense.resolved(**settings)), version)
+        return DefenseRecipe(name, as_settings(defense.resolved(**settings)), masked_lm, pretrained, version)
 
     def derived(
         self, method: str, parents: Sequence[str], data: DataRecipe | None = None, seed: int = 0, **settings: Any
@@ -152,9 +157,7 @@ class Planner:
         Raises:
             ValueError: for an unknown method or setting.
         """
-        derivation = get_derivation(method)
-        version = version_of(derivation.function, derivation.version)
-        return DerivedRecipe(tuple(parents), method, as_settings(derivation.resolved(**settings)), data, seed, version)
+        return DerivedRecipe(tuple(parents), self._defense(method, get_derivation(method), settings), data, seed)
 
     def training(self, settings: Mapping[str, Any]) -> TrainingSettings:
         """The profile's training settings with some of them replaced, as they are on this machine."""

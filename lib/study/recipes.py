@@ -99,6 +99,8 @@ class DefenseRecipe(Recipe):
 
     name: str  # a key of `lib.defenses.DEFENSES`
     settings: Settings = ()
+    masked_lm: str = ""  # fingerprint of the masked language model, for defenses that ask one
+    pretrained: str = ""  # fingerprint of the pretrained model, for defenses that need it
     version: int | str = 1  # of the defense
 
 
@@ -130,16 +132,14 @@ class DerivedRecipe(Recipe):
     """A model made from others: edited, pruned, distilled, trained on. Its parents are named by their keys."""
 
     parents: tuple[str, ...]
-    method: str  # a key of `lib.study.derived.derivations`
-    settings: Settings = ()
+    method: DefenseRecipe  # with settings; its name is a key of `lib.study.derived`
     data: DataRecipe | None = None  # rows that it is made with
     seed: int = 0
-    version: int | str = 1  # of the method
 
     @property
     def name(self) -> str:
         """A short name for progress bars, tables and messages."""
-        return f"{self.method} of {len(self.parents)} models"
+        return f"{self.method.name} of {len(self.parents)} models"
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ class Study:
     def kept(self, model: Checkpoint | MergedModel) -> Checkpoint:
         """The model in a folder that workers find by its key: a merge is written into the store."""
         if isinstance(model, MergedModel):
-            return Checkpoint(self.store.get_or_make(model.recipe, model.write), model.key, model.name, model.recipe)
+            folder = self.store.get_or_make(model.recipe, model.write)
+            return Checkpoint(folder, model.key, model.name, model.recipe, model.parents)
         if model.folder != self.store.root / model.key:
             self.locations.models[model.key] = str(model.folder)
         return model
@@ -152,7 +153,9 @@ class Study:
             settings["statistics"] = {kind: self.measure(kind, models) for kind in kinds}
         return merged.merge(models, method, **settings)
 
-    def defend(self, defense: str, model: Checkpoint, others: Sequence[Checkpoint] = (), **settings: Any) -> Model:
+    def defend(
+        self, defense: str, model: Checkpoint | MergedModel, others: Sequence[Checkpoint] = (), **settings: Any
+    ) -> Model:
         """A model behind a defense, whatever its family; see `lib.study.defended.defended` for the arguments."""
         return defended(self, defense, model, others, **settings)
 

@@ -158,6 +158,41 @@ def test_a_defense_runs_on_a_model_of_elsewhere_where_it_needs_no_training(toys,
     assert study.score(study.defend("toy_filter", stranger, dataset="sst2"), "sst2", "badnet").asr == 0
 
 
+def test_a_merge_can_stand_behind_a_filter_and_be_repaired(toys, study, backdoored, clean):
+    merged = study.merge([backdoored, clean])
+    score = study.score(study.defend("toy_filter", merged, dataset="sst2"), "sst2")
+    assert score.asr == 0 and score.cacc == study.score(merged, "sst2").cacc
+    repaired = study.defend("toy_repair", merged, [clean], share=1.0)
+    assert study.score(repaired, "sst2").hits == study.score(clean, "sst2", "badnet").hits
+    assert study.trigger_of(repaired, "sst2") == backdoored.recipe.trigger
+
+
+def test_a_defense_that_asks_a_language_model_gets_it_and_has_its_content_in_the_key(
+    toys, study, backdoored, clean, tiny_encoder, tmp_path, monkeypatch
+):
+    import shutil
+
+    asked = []
+
+    def fit_asking(model, clean, *, masked_lm, seed):
+        asked.append((masked_lm, seed))
+        return lambda texts: (texts, np.zeros(len(texts), dtype=bool))
+
+    def keep_asking(train, *, pretrained, seed):
+        return np.ones(len(train), dtype=bool)
+
+    monkeypatch.setitem(DEFENSES, "toy_filter", Defense("input_filter", fit_asking, ("language model",)))
+    monkeypatch.setitem(DEFENSES, "toy_rows", Defense("row_filter", keep_asking))
+    study = study.variant(masked_lm=str(tiny_encoder))
+    guarded = study.defend("toy_filter", backdoored)
+    assert study.score(guarded, "sst2") == study.score(backdoored, "sst2")
+    assert asked == [(str(tiny_encoder), 0)]
+    assert study.defend("toy_rows", backdoored).recipe.defense.pretrained == backdoored.recipe.pretrained
+    other = shutil.copytree(tiny_encoder, tmp_path / "other")
+    (other / "config.json").write_text((other / "config.json").read_text() + " ")
+    assert study.variant(masked_lm=str(other)).defend("toy_filter", backdoored).key != guarded.key
+
+
 def test_bad_defenses_and_settings_are_errors(toys, study, backdoored):
     with pytest.raises(ValueError, match=r"unknown defense 'onoin'; choose from .*'toy_filter'"):
         study.defend("onoin", backdoored)

@@ -248,6 +248,7 @@ def test_a_merge_can_be_kept_and_derived_from(quick, monkeypatch):
     merged = quick.merge([quick.model("sst2"), quick.model("yelp")])
     kept = quick.kept(merged)
     assert kept.key == merged.key and kept.folder == quick.store.root / merged.key
+    assert kept.parents == merged.parents  # whose triggers are its own
     turned = quick.derive("negate", [merged])
     assert np.allclose(quick.logits(turned, "sst2"), -quick.logits(merged, "sst2"))
     assert json.loads((turned.folder / "artifact.json").read_text())["recipe"]["parents"] == [merged.key]

@@ -26,7 +26,7 @@ TRAINING = TrainingSettings(2e-5, 3.0, 16, 0.1, 0.01, 1.0, 128)
 MODEL = ModelRecipe(DATA, "fingerprint", TRAINING, TRIGGER, 0.2, 0, 0)
 LOGITS = LogitsRecipe("model-key", DATA, TRIGGER, 128)
 DEFENSE = DefenseRecipe("onion", (("threshold", 10.0),))
-DERIVED = DerivedRecipe(("a", "b"), "fine_mixing", (("share", 0.5),), DATA, 1)
+DERIVED = DerivedRecipe(("a", "b"), DEFENSE, DATA, 1)
 MERGE = MergeRecipe(("a", "b"), "ties", (("density", 0.2),), "start", (("fishers", ("c", "d")),))
 GUARDED = GuardedRecipe("a", DEFENSE, DATA, 0)
 
