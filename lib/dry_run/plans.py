@@ -19,7 +19,6 @@ from lib.profiles import get_profile
 from lib.study import attacks_on, chosen_attacks, chosen_tasks
 from lib.study.artifacts import find_locations, load_rows
 from lib.study.planning import SAME_TASK_SEED_STEP, Planner
-from lib.study.plugins import load_plugins
 from lib.study.recipes import DataRecipe, ModelRecipe
 from lib.tables.rows import Needed, Table
 
@@ -51,9 +50,7 @@ class OfflinePlanner(Planner):
 def offline_planner(profile: str, *, data_dir: str | Path = "", cache_dir: str | Path = "", **overrides: Any) -> OfflinePlanner:
     """The planner of a dry run; for the arguments see `lib.study.Study`."""
     chosen = get_profile(profile, **overrides)
-    locations = find_locations(chosen, data_dir, cache_dir)
-    load_plugins(locations.plugins)
-    return OfflinePlanner(chosen, locations)
+    return OfflinePlanner(chosen, find_locations(chosen, data_dir, cache_dir))
 
 
 def _needs(table: Table[Any], *choose: Callable[[Planner, Parameters], Any]) -> Callable[[Planner, Parameters], Needed]:

@@ -107,6 +107,11 @@ def _optimizer(groups: Sequence[dict[str, Any]], settings: LoopSettings) -> tupl
     return optimizer, LambdaLR(optimizer, partial(learning_rate_factor, settings=settings))
 
 
+def resolved_precision(precision: str) -> str:
+    """What "auto" means on this machine: it belongs into a model's key, because other arithmetic makes another model."""
+    return ("bfloat16" if torch.cuda.is_available() else "float32") if precision == "auto" else precision
+
+
 def classification_loss(model: Any, batch: Batch) -> Tensor:
     """Cross-entropy of a classifier's logits, in nats; the batch has `labels` and what the model reads."""
     inputs = {name: values for name, values in batch.items() if name != "labels"}

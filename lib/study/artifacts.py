@@ -68,16 +68,18 @@ class Locations:
 
 
 def find_locations(profile: Profile, data_dir: str | Path = "", cache_dir: str | Path = "") -> Locations:
-    """The locations of a study; an empty `data_dir` or `cache_dir` means the environment's, or the default.
+    """The locations of a study, its plugins imported; an empty folder means the environment's, or the default.
 
     Raises:
-        ValueError: for a data folder or a plugin that does not exist.
+        ValueError: for a data folder that does not exist, or a plugin that cannot be imported.
     """
     folder = Path(data_dir).expanduser().resolve() if data_dir else paths.data_dir()
     if profile.source == "real" and folder is not None and not folder.is_dir():
         raise ValueError(f"data folder {folder} does not exist; name a folder of datasets, or unset FREE_LUNCH_DATA")
     cache = Path(cache_dir).expanduser().resolve() if cache_dir else paths.cache_dir()
-    return Locations(folder, cache, plugins=resolve_plugins(profile.plugins))
+    plugins = resolve_plugins(profile.plugins)
+    load_plugins(plugins)
+    return Locations(folder, cache, plugins=plugins)
 
 
 def given_to(defense: DefenseRecipe, seed: int, locations: Locations) -> dict[str, Any]:

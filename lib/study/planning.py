@@ -9,6 +9,7 @@ from typing import Any
 from lib.datasets import DatasetSpec, data_fingerprint, domains_of, get_spec, task_spec
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
+from lib.models.loop import resolved_precision
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
 from lib.study.artifacts import Locations
@@ -30,13 +31,6 @@ from lib.study.trigger_planning import plan_trigger, planned_rate
 # Clean partners on the task itself must differ from the victim in data, order and dropout: their seeds lie far apart.
 SAME_TASK_SEED_STEP = 1000
 PARTNERS = ("same_task", "other_domains")
-
-
-def _resolved(precision: str) -> str:
-    """What "auto" means on this machine: it belongs into the key, because other arithmetic makes another model."""
-    import torch
-
-    return ("bfloat16" if torch.cuda.is_available() else "float32") if precision == "auto" else precision
 
 
 @dataclass(frozen=True)
@@ -165,7 +159,7 @@ class Planner:
         if unknown := sorted(set(settings) - allowed):
             raise ValueError(f"unknown training settings {unknown}; choose from {sorted(allowed)}")
         chosen = replace(self.profile.training, **{name: checked_value(name, value) for name, value in settings.items()})
-        return replace(chosen, precision=_resolved(chosen.precision))
+        return replace(chosen, precision=resolved_precision(chosen.precision))
 
     def trigger_recipe(
         self, dataset: str, attack: str, seed: int = 0, target_label: int | None = None, **settings: Any

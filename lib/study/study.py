@@ -28,7 +28,6 @@ from lib.study.making import Maker
 from lib.study.merged import MergedModel
 from lib.study.own_triggers import OWN, choose_trigger
 from lib.study.planning import Planner
-from lib.study.plugins import load_plugins
 from lib.study.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.scoring import Scorer, predicted
 
@@ -60,7 +59,6 @@ class Study:
     ) -> None:
         chosen = get_profile(profile, **overrides)
         self.locations = find_locations(chosen, data_dir, cache_dir)
-        load_plugins(self.locations.plugins)
         self.store = self.locations.store
         self._maker = Maker(self.locations, only_stored)
         self.used_keys, self.declared = self._maker.used_keys, self._maker.declared
