@@ -31,11 +31,9 @@ class Scorer:
 
     def needed(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> list[LogitsRecipe]:
         """The logits that a score rests on: of the model, or of the members of an ensemble; on clean and triggered texts."""
-        members = model.members if isinstance(model, Ensemble) else (model,)
-        kinds = (None, trigger) if trigger else (None,)
-        nested = [each for member in members if isinstance(member, Ensemble) for each in self.needed(member, data, trigger)]
-        plain = [member for member in members if not isinstance(member, Ensemble)]
-        return nested + [self.recipe(member, data, kind) for member in plain for kind in kinds]
+        if isinstance(model, Ensemble):
+            return [each for member in model.members for each in self.needed(member, data, trigger)]
+        return [self.recipe(model, data, kind) for kind in ((None, trigger) if trigger else (None,))]
 
     def logits(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> np.ndarray:
         """Logits on the rows of a split as they are, or with a trigger; float32, shape (n, n_labels), from the store."""

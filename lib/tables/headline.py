@@ -1,6 +1,6 @@
 """The study in one table: before and after for every cell, a few exact tests, and where we agree with the paper.
 
-Everything is read: scores from the store, other notebooks' tables from `figures/<profile>/`. Nothing is trained.
+Everything is read: what models say from the store, other notebooks' tables from `figures/<profile>/`. Nothing is trained.
 """
 
 from __future__ import annotations
