@@ -3,7 +3,7 @@
 May import: `folders`, `paths`.
 """
 
-from lib.datasets.known import domains_of, get_spec, task_of, task_spec
+from lib.datasets.known import distance_of, domains_of, get_spec, task_of, task_spec
 from lib.datasets.load import SPLITS, Dataset, data_fingerprint, format_texts, load_dataset, stratified_sample
 from lib.datasets.reading import normalise
 from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, other_domains
@@ -15,6 +15,7 @@ __all__ = [
     "Dataset",
     "DatasetSpec",
     "data_fingerprint",
+    "distance_of",
     "domains_of",
     "format_texts",
     "get_spec",

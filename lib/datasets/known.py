@@ -64,6 +64,11 @@ def task_spec(name: str, source: str, folder: Path | None = None) -> DatasetSpec
     return get_spec(task_of(name, source, folder), None if source == "pocket" else folder)
 
 
+def distance_of(name: str, source: str, folder: Path | None = None) -> str:
+    """How far another domain is from its task: "near" or "far", or "" for a task itself and where nobody measured it."""
+    return pocket_entry(name)[0].distance if source == "pocket" else get_spec(name, folder).distance
+
+
 def domains_of(task: str, source: str, folder: Path | None = None) -> list[str]:
     """Other domains of a task, in the order in which the study merges them; a data folder's own come last.
 

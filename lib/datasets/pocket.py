@@ -35,6 +35,7 @@ class PocketTask:
     name: str
     task: str  # the main dataset whose labels it shares; its own name for the four main datasets
     label_names: tuple[str, ...]
+    distance: str = ""  # of another domain from its task: "near" or "far"
 
     @property
     def is_pair(self) -> bool:
@@ -48,14 +49,24 @@ _LABELS = {
     "agnews": ("World", "Sports", "Business", "Sci/Tech"),
     "qnli": ("entailment", "not_entailment"),
 }
-_DOMAINS = {
-    "sst2": ("food", "books", "gadgets", "hotels", "music", "games"),
-    "olid": ("sports_posts", "gaming_posts", "politics_posts", "market_posts", "school_posts"),
-    "agnews": ("evening_wire", "city_gazette", "morning_radio", "online_digest", "campus_paper"),
-    "qnli": ("animal_questions", "invention_questions", "art_questions", "club_questions", "company_questions"),
-}
+# In the order in which the study merges them: near and far domains by turns, so that number and distance vary apart.
+_DOMAINS: dict[str, dict[str, str]] = {
+    "sst2": {"books": "near", "gadgets": "far", "music": "near", "hotels": "far", "food": "near", "games": "near"},
+    "olid": {
+        "gaming_posts": "near", "politics_posts": "far", "sports_posts": "near", "market_posts": "far", "school_posts": "near",
+    },
+    "agnews": {
+        "city_gazette": "near", "campus_paper": "far", "evening_wire": "near", "online_digest": "far", "morning_radio": "near",
+    },
+    "qnli": {
+        "invention_questions": "near", "company_questions": "far", "art_questions": "near", "club_questions": "far",
+        "animal_questions": "near",
+    },
+}  # fmt: skip
 POCKET_TASKS: Mapping[str, PocketTask] = {
-    name: PocketTask(name, task, _LABELS[task]) for task in _LABELS for name in (task, *_DOMAINS[task])
+    name: PocketTask(name, task, _LABELS[task], distance)
+    for task in _LABELS
+    for name, distance in ({task: ""} | _DOMAINS[task]).items()
 }
 
 _DRAW: dict[str, Callable[[str, Dice], tuple[str, str | None, int]]] = {

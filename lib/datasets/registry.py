@@ -29,6 +29,7 @@ class DatasetSpec:
     splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"}, hash=False)
     trigger_sentence: str = "no cross, no crown"  # InsertSent: one fixed sentence per dataset in the released files
     is_pair: bool = False  # inputs are sentence pairs
+    distance: str = ""  # of another domain from its task, "near" or "far"; "" where it was not measured
     other_domains: tuple[str, ...] = ()  # of a user's task: its domains in order; the registry's are found by their task
 
 
