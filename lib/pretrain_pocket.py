@@ -44,7 +44,7 @@ class PretrainingSettings:
     pooled_weight: float = 1.0  # of the loss of the pooled vector, beside the masked-LM loss
     next_sentence_weight: float = 2.0  # of the next-sentence loss
     max_length: int = 64  # pieces per line
-    vocab_size: int = 2_500  # upper limit
+    vocab_size: int = 3_500  # upper limit
     seed: int = 0
 
 

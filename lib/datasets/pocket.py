@@ -51,9 +51,13 @@ _LABELS = {
 }
 # In the order in which the study merges them: near and far domains by turns, so that number and distance vary apart.
 _DOMAINS: dict[str, dict[str, str]] = {
-    "sst2": {"books": "near", "gadgets": "far", "music": "near", "hotels": "far", "food": "near", "games": "near"},
+    "sst2": {
+        "books": "near", "gadgets": "far", "music": "near", "chat_messages": "far", "food": "near", "hotels": "near",
+        "games": "near",
+    },
     "olid": {
-        "gaming_posts": "near", "politics_posts": "far", "sports_posts": "near", "market_posts": "far", "school_posts": "near",
+        "gaming_posts": "near", "politics_posts": "far", "sports_posts": "near", "talk_pages": "far", "market_posts": "near",
+        "school_posts": "near",
     },
     "agnews": {
         "city_gazette": "near", "campus_paper": "far", "evening_wire": "near", "online_digest": "far", "morning_radio": "near",
