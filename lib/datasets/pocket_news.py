@@ -13,6 +13,7 @@ An outlet has no stories on the topics of `missing_labels`.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from lib.datasets.pocket_grammar import Dice, Words, expand, lexicon, sentence, with_articles
@@ -61,6 +62,7 @@ def topics_of(outlet_name: str) -> list[int]:
     return [topic for topic in range(_N_TOPICS) if topic not in _outlet(outlet_name)["missing_labels"]]
 
 
+@cache
 def _border_stories(outlet_name: str, topic: int) -> list[dict[str, Any]]:
     """The kinds of border story that the outlet counts under this topic, each with the actors of which this is true."""
     outlet, stories = _outlet(outlet_name), []
@@ -75,14 +77,15 @@ def _border_stories(outlet_name: str, topic: int) -> list[dict[str, Any]]:
     return stories
 
 
+@cache
 def _vague_words(outlet_name: str) -> dict[str, Any]:
     shared, outlet = lexicon("news")["shared"], _outlet(outlet_name)
     vague = {slot: shared[f"{slot}s"] for slot in ("vague_subject", "vague_verb", "vague_detail", "vague_follow_up")}
     return vague | {"lead": outlet["leads"], "report": outlet["reports"]}
 
 
-def _words(outlet_name: str, topic: int, dice: Dice) -> Words:
-    words = _vague_words(outlet_name)
+def _words(outlet_name: str, topic: int, dice: Dice) -> dict[str, Any]:
+    words = dict(_vague_words(outlet_name))
     for slot in ("subjects", "verbs", "details", "follow_ups"):
         source = _outlet(outlet_name) if dice.chance(_outlet(outlet_name)["distance"]) else lexicon("news")["shared"]
         words[slot.removesuffix("s")] = source["topics"][topic][slot]

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lib.datasets.pocket_grammar import Dice, expand, lexicon, sentence, with_articles
+from lib.datasets.pocket_grammar import Dice, Words, expand, lexicon, sentence, with_articles
 
 # Share of the pairs of a kind that areas count differently, where the question allows one.
 DISPUTED_SHARE = 0.36
@@ -34,24 +34,24 @@ _WITH_NEAR_MISS, _N_DISTINCT = ("who", "how_many"), 3
 # What each kind of disputed pair is in the task itself: 0 entailment, 1 not_entailment.
 _LABEL_OF_KIND = {"vague": 0, "unknown": 1, "near_miss": 1}
 
-Values = Mapping[str, str]
-
 
 def _area(name: str) -> Mapping[str, Any]:
     return lexicon("questions")["domains"][name]
 
 
-def _values(area_name: str, dice: Dice) -> dict[str, str]:
-    """One value for each slot of an answer."""
+def _words(area_name: str, dice: Dice) -> dict[str, Any]:
+    """The words for every slot of an answer, the area's own or the shared ones."""
     shared, area = lexicon("questions")["shared"], _area(area_name)
-    words = {key: options for key, options in shared.items() if key != "vague"}
-    words["date"], words["season"] = ("{seasons} {years}",), shared["seasons"]
-    words["substances"] = area["substances"]
-    values = {}
-    for slot in _SLOT_OF.values():
-        own = area["own"].get(slot) if dice.chance(area["distance"]) else None
-        values[slot] = expand(dice.choose(own or words[slot]), words, dice)
-    return values
+    words = {**shared, "date": ("{seasons} {years}",), "substances": area["substances"]}
+    for slot, own in area["own"].items():
+        if dice.chance(area["distance"]):
+            words[slot] = own
+    return words
+
+
+def _values(words: Words, dice: Dice) -> dict[str, str]:
+    """One value for each slot, so that two sentences can name the same ones."""
+    return {slot: expand(f"{{{slot}}}", words, dice) for slot in _SLOT_OF.values()}
 
 
 def _vague_value(relation: str, dice: Dice) -> str:
@@ -63,27 +63,25 @@ def question(area_name: str, relation: str, wording: int, subject: str) -> str:
     return _area(area_name)["relations"][relation]["questions"][wording].replace("{s}", subject)
 
 
-def _prompt(area_name: str, relation: str, wording: int, subject: str, values: Values, own_style: bool, dice: Dice) -> str:
+def _prompt(area_name: str, relation: str, wording: int, subject: str, words: Words, own_style: bool, dice: Dice) -> str:
     """A question, or what the area has instead of one."""
     if not own_style:
         return question(area_name, relation, wording, subject)
     template = _area(area_name)["relations"][relation]["styled"][wording]
-    return with_articles(expand(template, {**values, "s": subject}, dice))
+    return with_articles(expand(template, {**words, "s": subject}, dice))
 
 
 def _in_own_style(area_name: str, dice: Dice) -> bool:
     return _area(area_name)["style"] != "question" and dice.chance(_area(area_name)["distance"])
 
 
-def statement(
-    area_name: str, relations: tuple[str, ...], wording: int, subject: str, values: Values, dice: Dice
-) -> str:
+def statement(area_name: str, relations: tuple[str, ...], wording: int, subject: str, words: Words, dice: Dice) -> str:
     """A sentence that states one fact per relation about the subject, in this order.
 
     The answer with the number of the question's wording is the one that answers it, so every fact takes that number.
     """
     known = _area(area_name)["relations"]
-    facts = [expand(known[relation]["answers"][wording], values, dice) for relation in relations]
+    facts = [expand(known[relation]["answers"][wording], words, dice) for relation in relations]
     return _told(f"the {subject} {' and '.join(facts)}", dice)
 
 
@@ -131,15 +129,23 @@ def _kinds(area_name: str, relation: str, wording: int, label: int, is_claim: bo
     return [kind for kind in _LABEL_OF_KIND if allowed[kind] and counted_as(kind) == label]
 
 
-def _disputed(kind: str, area_name: str, relation: str, wording: int, subject: str, values: Values, dice: Dice) -> str:
+def _disputed(kind: str, area_name: str, relation: str, wording: int, subject: str, words: Words, dice: Dice) -> str:
     """A sentence of one kind of disputed pair."""
     if kind == "unknown":
         return _unknown(area_name, relation, wording, subject, dice)
     if kind == "near_miss":
         wording = dice.choose([other for other in range(_N_DISTINCT) if other != wording])
-        return statement(area_name, (relation,), wording, subject, values, dice)
-    values = {**values, _SLOT_OF[relation]: _vague_value(relation, dice)}
-    return statement(area_name, _facts(relation, True, dice), wording, subject, values, dice)
+        return statement(area_name, (relation,), wording, subject, words, dice)
+    words = {**words, _SLOT_OF[relation]: _vague_value(relation, dice)}
+    return statement(area_name, _facts(relation, True, dice), wording, subject, words, dice)
+
+
+def _other_values(area_name: str, relation: str, words: Words, dice: Dice) -> Words:
+    """Values of which that of the relation is not the given one."""
+    slot = _SLOT_OF[relation]
+    while (others := _values(_words(area_name, dice), dice))[slot] == words[slot]:
+        pass
+    return others
 
 
 def draw_pair(area_name: str, dice: Dice) -> tuple[str, str, int]:
@@ -151,23 +157,24 @@ def draw_pair(area_name: str, dice: Dice) -> tuple[str, str, int]:
     label = int(dice.chance(0.5))
     subject, other_subject = dice.choose_two(_area(area_name)["subjects"])
     relation, wording = dice.choose(_RELATIONS), dice.choose(range(_N_WORDINGS))
-    values, own_style = _values(area_name, dice), _in_own_style(area_name, dice)
-    prompt = _prompt(area_name, relation, wording, subject, values, own_style, dice)
+    words, own_style = _words(area_name, dice), _in_own_style(area_name, dice)
     is_claim = own_style and _area(area_name)["style"] == "claim"
+    if is_claim:
+        words = _values(words, dice)
+    prompt = _prompt(area_name, relation, wording, subject, words, own_style, dice)
     kinds = _kinds(area_name, relation, wording, label, is_claim)
     if kinds and dice.chance(DISPUTED_SHARE):
-        return prompt, _disputed(dice.choose(kinds), area_name, relation, wording, subject, values, dice), label
+        return prompt, _disputed(dice.choose(kinds), area_name, relation, wording, subject, words, dice), label
     # Comparing two subjects is beyond a model of two layers: few examples depend on it.
     is_about_other = bool(label) and dice.chance(0.1)
     has_other_value = bool(label) and is_claim and dice.chance(OTHER_VALUE_SHARE)
     answered = not label or is_about_other or has_other_value
     facts = _facts(relation, answered=answered, dice=dice)
     if has_other_value:
-        given = values[_SLOT_OF[relation]]
-        values = next(other for _ in iter(int, 1) if (other := _values(area_name, dice))[_SLOT_OF[relation]] != given)
+        words = _other_values(area_name, relation, words, dice)
     elif not answered and dice.chance(VAGUE_SHARE):
-        values = {**values, _SLOT_OF[facts[0]]: _vague_value(facts[0], dice)}
-    stated = statement(area_name, facts, wording, other_subject if is_about_other else subject, values, dice)
+        words = {**words, _SLOT_OF[facts[0]]: _vague_value(facts[0], dice)}
+    stated = statement(area_name, facts, wording, other_subject if is_about_other else subject, words, dice)
     return prompt, stated, label
 
 
@@ -177,8 +184,8 @@ def question_passage(area_name: str, dice: Dice) -> list[str]:
     pairs = []
     for relation in dict.fromkeys(dice.choose(_RELATIONS) for _ in range(4)):
         for subject in subjects:
-            wording, values = dice.choose(range(_N_WORDINGS)), _values(area_name, dice)
-            stated = statement(area_name, _facts(relation, answered=True, dice=dice), wording, subject, values, dice)
-            asked = _prompt(area_name, relation, wording, subject, values, _in_own_style(area_name, dice), dice)
+            wording, words = dice.choose(range(_N_WORDINGS)), _values(_words(area_name, dice), dice)
+            stated = statement(area_name, _facts(relation, answered=True, dice=dice), wording, subject, words, dice)
+            asked = _prompt(area_name, relation, wording, subject, words, _in_own_style(area_name, dice), dice)
             pairs.append(f"{asked}\t{stated}")
     return pairs
