@@ -1,7 +1,7 @@
 """Pocket English: synthetic tasks, other domains and pretraining text, generated from a seed without any network.
 
-The word lists, and the distance of each domain, are `data/pocket/*.json`; the grammar is `pocket_sentiment`, `pocket_posts`, `pocket_news` and
-`pocket_questions`, on top of `pocket_grammar`.
+The word lists, and the distance of each domain, are in `data/pocket/*.json`; the grammar is `pocket_sentiment`,
+`pocket_posts`, `pocket_news` and `pocket_questions`, on top of `pocket_grammar`.
 """
 
 import hashlib
