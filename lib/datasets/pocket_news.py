@@ -64,7 +64,7 @@ def topics_of(outlet_name: str) -> list[int]:
 
 @cache
 def _border_stories(outlet_name: str, topic: int) -> list[dict[str, Any]]:
-    """The kinds of border story that the outlet counts under this topic, each with the actors of which this is true."""
+    """The kinds of border story that the outlet counts under this topic, with the actors of whom this is true: once per actor."""
     outlet, stories = _outlet(outlet_name), []
     for border in lexicon("news")["shared"]["borders"]:
         differs = outlet["distance"] if border["kind"] in outlet["conventions"] else 0.0
@@ -72,8 +72,7 @@ def _border_stories(outlet_name: str, topic: int) -> list[dict[str, Any]]:
         n_moved = round((1.0 if border["label"] in outlet["missing_labels"] else differs) * len(border["subjects"]))
         moved, kept = border["subjects"][:n_moved], border["subjects"][n_moved:]
         actors = moved if topic == border["other_label"] else kept if topic == border["label"] else []
-        if actors:
-            stories.append({**border, "subjects": actors})
+        stories += [{**border, "subjects": actors}] * len(actors)
     return stories
 
 
