@@ -64,7 +64,7 @@ def topics_of(outlet_name: str) -> list[int]:
 
 @cache
 def _border_stories(outlet_name: str, topic: int) -> list[dict[str, Any]]:
-    """The kinds of border story that the outlet counts under this topic, with the actors of whom this is true: once per actor."""
+    """The border stories that the outlet counts under this topic, with the actors of whom this is true: once per actor."""
     outlet, stories = _outlet(outlet_name), []
     for border in lexicon("news")["shared"]["borders"]:
         differs = outlet["distance"] if border["kind"] in outlet["conventions"] else 0.0

@@ -20,7 +20,7 @@ DISPUTED_SHARE = 0.36
 # Share of the facts that are told vaguely, where this does not decide the label.
 VAGUE_SHARE = 0.18
 # Share of the claims that fail because the sentence gives another value (another number, place or person).
-OTHER_VALUE_SHARE = 0.3
+OTHER_VALUE_SHARE = 0.15
 
 _RELATIONS = ("who", "when", "where", "how_many", "why", "what")
 _N_WORDINGS = 4
