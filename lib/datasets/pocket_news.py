@@ -119,6 +119,8 @@ def _in_style(text: str, outlet_name: str, dice: Dice) -> str:
 def story(outlet_name: str, topic: int, dice: Dice) -> str:
     """A news story of one or two sentences, lower case, on topic 0 to 3 (World, Sports, Business, Sci/Tech)."""
     borders = _border_stories(outlet_name, topic)
+    frames: tuple[str, ...]
+    words: Words
     if borders and dice.chance(BORDER_SHARE):
         frames, words = _BORDER_FRAMES, _border_words(outlet_name, dice.choose(borders))
     else:

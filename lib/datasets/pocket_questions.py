@@ -157,7 +157,8 @@ def draw_pair(area_name: str, dice: Dice) -> tuple[str, str, int]:
     label = int(dice.chance(0.5))
     subject, other_subject = dice.choose_two(_area(area_name)["subjects"])
     relation, wording = dice.choose(_RELATIONS), dice.choose(range(_N_WORDINGS))
-    words, own_style = _words(area_name, dice), _in_own_style(area_name, dice)
+    words: Words = _words(area_name, dice)
+    own_style = _in_own_style(area_name, dice)
     is_claim = own_style and _area(area_name)["style"] == "claim"
     if is_claim:
         words = _values(words, dice)
