@@ -113,7 +113,10 @@ def post(domain_name: str, offensive: bool, dice: Dice) -> str:
         words = {"offence": _offence(domain_name, dice), "offence_too": _offence(domain_name, dice), "plain": plain}
         text = _join(_OFFENSIVE_PAIRS, words, dice)
     else:
-        words = {"plain": _plain(domain_name, dice, harmless_insults=_HARMLESS_INSULT_SHARE * (1 - strictness)), "plain_too": plain}
+        words = {
+            "plain": _plain(domain_name, dice, harmless_insults=_HARMLESS_INSULT_SHARE * (1 - strictness)),
+            "plain_too": plain,
+        }
         text = _join(_PLAIN_PAIRS, words, dice)
     if dice.chance(0.3):
         text = f"{dice.choose(shared['hostile_addresses' if offensive else 'addresses'])}, {text}"

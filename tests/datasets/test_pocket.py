@@ -88,7 +88,9 @@ def test_a_few_per_cent_of_the_labels_are_wrong(monkeypatch):
     assert (noisy["label"] != clean["label"]).mean() == pytest.approx(0.03, abs=0.011)
 
 
-@pytest.mark.parametrize(("family", "name"), [("sentiment", "gadgets"), ("sentiment", "chat_messages"), ("posts", "talk_pages")])
+@pytest.mark.parametrize(
+    ("family", "name"), [("sentiment", "gadgets"), ("sentiment", "chat_messages"), ("posts", "talk_pages")]
+)
 def test_a_far_domain_writes_its_own_style_as_often_as_its_distance_says(family, name, monkeypatch):
     domain = lexicon(family)["domains"][name]
     own_words = {word for words in domain["own"]["words"].values() for each in words for word in each.split()}
