@@ -15,8 +15,7 @@ def writes_own_style(domain: dict[str, Any], dice: Dice) -> bool:
 
     Its lexicon says `distance`, the share of such texts, in [0, 1]: 0 for a domain that differs in its nouns only.
     """
-    own = domain.get("own")
-    return bool(own) and dice.chance(own["distance"])
+    return "own" in domain and dice.chance(domain["own"]["distance"])
 
 
 def own_text(domain: dict[str, Any], label: int, dice: Dice) -> str:
