@@ -58,7 +58,9 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class DataRecipe(Recipe):
-    """`n` rows of one split of one dataset (0: all), drawn with `seed`."""
+    """`n` rows of one split of one dataset (0: all), those that `seed` draws."""
+
+    KIND_VERSION: ClassVar[int] = 2  # 2: seeds and partners on the same task draw other rows, test texts too
 
     dataset: str
     source: str
