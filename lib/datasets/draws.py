@@ -57,8 +57,8 @@ def dealt_sample(frame: pd.DataFrame, n: int, draw: int) -> pd.DataFrame:
     """The `n` rows that one of many draws is dealt, with the label shares of the whole, in shuffled order.
 
     Rows are dealt like cards, each label from a deck of its own: every row is dealt once before any is dealt twice, and no draw
-    gets a row twice. So the first draws are disjoint as long as there are rows enough; then two draws in a row share no more
-    than they must, and others what chance gives.
+    gets a row twice. So the first draws are disjoint as long as there are rows enough, and the first two share no more than they
+    must. Every further deck is shuffled anew: draws of different decks share what chance gives.
 
     Args:
         frame: rows with a `label`.
@@ -91,7 +91,7 @@ def _hand(n: int, n_rows: int, draw: int, label: int) -> np.ndarray:
             fresh = rng.permutation(n_rows)
             is_held = np.isin(fresh, hand)
             missing = n - len(hand)
-            # What was held while the new deck was shuffled lies at its bottom.
+            # What was in the hand while the new deck was shuffled lies at its bottom.
             deck = np.concatenate([fresh[~is_held][missing:], fresh[is_held]])
             hand = np.concatenate([hand, fresh[~is_held][:missing]])
     return hand
