@@ -10,55 +10,54 @@ import pandas as pd
 # A seed has two parts: seed % STEP names the case (a victim, its test texts), seed // STEP its partner on the same task, 0 the
 # victim itself.
 SAME_TASK_SEED_STEP = 1000
-# Draws that stand side by side, all alike: cases, and of the training rows of a task victims with their partners.
-N_CASES, N_PARTNERS = 6, 5
-MOST_ROUNDS = 500  # every case below 1,000 has a place
+N_CASES = 6  # cases that stand side by side, with their partners
+MOST_TURNS = 500  # every case below 1,000 has a place
 DEALING_SEED = 0  # one order of dealing for all seeds, or their rows would overlap
 
 
-def n_alike(has_partners: bool) -> int:
+def n_alike(n_partners: int) -> int:
     """How many draws stand side by side."""
-    return N_CASES * (N_PARTNERS if has_partners else 1)
+    return N_CASES * (1 + n_partners)
 
 
-def draw_number(seed: int, has_partners: bool) -> int:
+def draw_number(seed: int, n_partners: int) -> int:
     """The place of a seed's draw: another for every seed, low for the seeds of a study.
 
-    Cases 0 to 5 have the first places, each beside its partners; the places of other seeds follow in rounds as large as that.
+    Cases 0 to 5 have the first places, each beside its partners; other seeds follow in turns as large as that.
 
     Args:
         seed: case + `SAME_TASK_SEED_STEP` x partner.
-        has_partners: whether partners on the same task draw from the same rows: the training rows of a task.
+        n_partners: partners of a case that draw from the same rows, as those on a task do; 0 where none is expected.
 
     Raises:
         ValueError: for a negative seed, or one beyond the last place.
 
-    >>> [draw_number(seed, True) for seed in (0, 1000, 4000, 1, 1001, 5, 6, 5000)]
+    >>> [draw_number(seed, 4) for seed in (0, 1000, 4000, 1, 1001, 5, 6, 5000)]
     [0, 1, 4, 5, 6, 25, 60, 30]
-    >>> [draw_number(seed, False) for seed in (0, 1, 5, 6, 1000)]
+    >>> [draw_number(seed, 0) for seed in (0, 1, 5, 6, 1000)]
     [0, 1, 5, 12, 6]
     """
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be 0 or more")
     case, partner = seed % SAME_TASK_SEED_STEP, seed // SAME_TASK_SEED_STEP
-    n_partners = N_PARTNERS if has_partners else 1
-    further_case, further_partner = case // N_CASES, partner // n_partners
+    width = 1 + n_partners
+    further_case, further_partner = case // N_CASES, partner // width
     # One number of two: every positive integer is a power of two times an odd number, in one way.
-    turn = 2 ** min(further_partner, MOST_ROUNDS) * (2 * further_case + 1) - 1
-    if turn >= MOST_ROUNDS:
+    turn = 2 ** min(further_partner, MOST_TURNS) * (2 * further_case + 1) - 1
+    if turn >= MOST_TURNS:
         raise ValueError(
-            f"seed {seed} is case {case} with partner {partner}, for which no rows are set aside; take a case below "
-            f"{SAME_TASK_SEED_STEP}, and for case 0 a partner below {9 * n_partners}"
+            f"seed {seed} is case {case} with partner {partner}, for which no rows are set aside; "
+            f"for case 0 partners go to {9 * width - 1}, for higher ones less far"
         )
-    return turn * n_alike(has_partners) + (case % N_CASES) * n_partners + partner % n_partners
+    return turn * n_alike(n_partners) + (case % N_CASES) * width + partner % width
 
 
 def dealt_sample(frame: pd.DataFrame, n: int, draw: int) -> pd.DataFrame:
     """The `n` rows that one of many draws is dealt, with the label shares of the whole, in shuffled order.
 
     Rows are dealt like cards, each label from a deck of its own: every row is dealt once before any is dealt twice, and no draw
-    gets a row twice. So the first draws are disjoint as long as there are rows enough, and the first two share no more than they
-    must. Every further deck is shuffled anew: draws of different decks share what chance gives.
+    gets a row twice. So the first draws are disjoint as long as there are enough rows, and the first two share no more than
+    they must. Every further deck is shuffled anew: draws of different decks share what chance gives.
 
     Args:
         frame: rows with a `label`.

@@ -102,6 +102,7 @@ def rows_of_seed(
     folder: Path | None = None,
     pair_mode: str = "text",
     text_format: str = "as_is",
+    n_partners: int = 0,
 ) -> pd.DataFrame:
     """The `n` rows of a split that a seed draws; other seeds draw others, as far as there are enough.
 
@@ -113,6 +114,7 @@ def rows_of_seed(
         split: "train", "validation" or "test".
         n: rows; 0 of Pocket English is none.
         seed: of a case; of a partner on the same task case + `SAME_TASK_SEED_STEP` x its number.
+        n_partners: of real rows: partners of a case that draw from them, too. The fewer, the more cases have disjoint rows.
 
     Raises:
         ValueError: as `load_dataset`; for a negative n or seed; or for more texts than the grammar can make.
@@ -122,7 +124,7 @@ def rows_of_seed(
 
         return format_texts(_joined(generate_split(name, split, n, seed), pair_mode), text_format)
     dataset = load_dataset(name, source, folder, pair_mode, text_format)
-    return dealt_sample(getattr(dataset, split), n, draw_number(seed, split == "train" and dataset.task == name))
+    return dealt_sample(getattr(dataset, split), n, draw_number(seed, n_partners))
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------

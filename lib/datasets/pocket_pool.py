@@ -13,6 +13,7 @@ from lib.datasets.pocket_grammar import Dice
 
 # Share of all possible texts that may appear in each split; the text itself decides, so splits never overlap.
 SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
+N_PARTNERS = 4  # on the same task, whose rows stand side by side with those of their victim
 # A grammar has run dry when it takes so many times the draws that it would take if every text were a new one.
 _MOST_DRAWS = 20
 # Label shares of a dataset: of its first draws, to the next twentieth.
@@ -65,15 +66,15 @@ class Pool:
         self._seen: set[tuple[str, str | None]] = set()
         self._n_drawn = 0
         self._stacks: dict[str, list[list[list[Example]]]] = {
-            split: [[[] for _ in range(n_labels)] for _ in range(n_alike(self._has_partners(split)))] for split in SPLIT_SHARES
+            split: [[[] for _ in range(n_labels)] for _ in range(n_alike(self._n_partners(split)))] for split in SPLIT_SHARES
         }
         counts = Counter(self._grow(_FIRST_DRAWS))
         rounded = [round(counts[label] / _FIRST_DRAWS / _SHARE_STEP) for label in range(n_labels)]
         self._shares = np.array(rounded) / sum(rounded)
 
-    def _has_partners(self, split: str) -> bool:
-        # Partners are trained on the task, and scored on the test texts of their victim.
-        return split == "train" and self._is_task
+    def _n_partners(self, split: str) -> int:
+        # They are trained on the task, and scored on the test texts of their victim.
+        return N_PARTNERS if split == "train" and self._is_task else 0
 
     def take(self, split: str, n: int, seed: int) -> list[Example]:
         """The n examples of a split that a seed has, in shuffled order.
@@ -81,7 +82,7 @@ class Pool:
         Raises:
             ValueError: when the grammar gives hardly any new text.
         """
-        turn, place = divmod(draw_number(seed, self._has_partners(split)), len(self._stacks[split]))
+        turn, place = divmod(draw_number(seed, self._n_partners(split)), len(self._stacks[split]))
         examples = []
         for label, count in enumerate(counts_of(self._shares, n)):
             stack, start, end = self._stacks[split][place][label], turn * count, (turn + 1) * count

@@ -108,7 +108,7 @@ def kept_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
 def _drawn_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
     check_files(recipe, locations)
     drawn = (recipe.dataset, recipe.source, recipe.split, recipe.n, recipe.seed)
-    return rows_of_seed(*drawn, locations.data_dir, recipe.pair_mode, recipe.text_format)
+    return rows_of_seed(*drawn, locations.data_dir, recipe.pair_mode, recipe.text_format, recipe.n_partners)
 
 
 def check_files(recipe: DataRecipe, locations: Locations) -> None:
@@ -178,7 +178,7 @@ def poisoned_rows(recipe: ModelRecipe, locations: Locations) -> pd.DataFrame:
         train = published_attack(recipe.trigger, locations).train
         # Both the labels and the poisoned rows keep their shares.
         strata = train.assign(true_label=train["label"], label=2 * train["label"] + train["is_poisoned"])
-        drawn = dealt_sample(strata, recipe.data.n, draw_number(recipe.data.seed, has_partners=True))
+        drawn = dealt_sample(strata, recipe.data.n, draw_number(recipe.data.seed, recipe.data.n_partners))
         return drawn.assign(label=drawn.pop("true_label"))
     train = load_rows(recipe.data, locations)
     rng = np.random.default_rng([recipe.trigger.seed, POISON_STREAM])

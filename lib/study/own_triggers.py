@@ -80,7 +80,7 @@ def case_of(model: Model) -> int:
     seeds = {origin.name: origin.seed % SAME_TASK_SEED_STEP for origin in _origins(model)}
     if len(set(seeds.values())) > 1:
         raise ValueError(
-            f"{model.name} is made of models of several seeds, {', '.join(seeds)}: say by `seed` whose texts it gets"
+            f"{model.name} is made of models of several seeds: {', '.join(seeds)}; say whose texts it gets by seed"
         )
     return next(iter(seeds.values()), 0)
 

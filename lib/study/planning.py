@@ -77,8 +77,9 @@ class Planner:
             raise ValueError(f"n_{split} is 0, all there is, but Pocket English has no last text; give a number of rows")
         if split != "train":
             seed = seed % SAME_TASK_SEED_STEP if n else 0  # all rows are the same rows for every seed
-        content = self.data_fingerprint(dataset)
-        return DataRecipe(dataset, profile.source, content, profile.pair_mode, split, n, seed, profile.text_format)
+        is_shared = profile.source == "real" and split == "train" and n > 0 and self.spec(dataset).name == dataset
+        drawn = (split, n, seed, profile.text_format, profile.n_same_task if is_shared else 0)
+        return DataRecipe(dataset, profile.source, self.data_fingerprint(dataset), profile.pair_mode, *drawn)
 
     def recipe(
         self,

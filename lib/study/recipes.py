@@ -70,6 +70,7 @@ class DataRecipe(Recipe):
     n: int
     seed: int
     text_format: str = "as_is"
+    n_partners: int = 0  # of real rows: partners of a case for which rows are set aside beside the victim's
 
 
 @dataclass(frozen=True)

@@ -7,34 +7,32 @@ import pandas as pd
 import pytest
 
 from lib.datasets import dealt_sample, draw_number
-from lib.datasets.draws import N_CASES, N_PARTNERS
+from lib.datasets.draws import N_CASES
 
 # --- places ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("has_partners", [True, False])
-def test_every_seed_has_a_place_of_its_own(has_partners):
-    seeds = [case + 1000 * partner for case in range(1000) for partner in range(N_PARTNERS if has_partners else 1)]
+@pytest.mark.parametrize("n_partners", [0, 1, 4])
+def test_every_seed_has_a_place_of_its_own(n_partners):
+    seeds = [case + 1000 * partner for case in range(1000) for partner in range(1 + n_partners)]
     seeds += [case + 1000 * partner for case in range(20) for partner in range(1, 6)]
-    assert len({draw_number(seed, has_partners) for seed in seeds}) == len(set(seeds))
+    assert len({draw_number(seed, n_partners) for seed in seeds}) == len(set(seeds))
 
 
 def test_the_seeds_of_a_study_have_the_first_places():
-    with_partners = {draw_number(case + 1000 * partner, True) for case in range(N_CASES) for partner in range(N_PARTNERS)}
-    assert with_partners == set(range(30))
-    assert [draw_number(case, False) for case in range(N_CASES)] == list(range(6))
+    for n_partners in (0, 2, 4):
+        seeds = [case + 1000 * partner for case in range(N_CASES) for partner in range(1 + n_partners)]
+        assert [draw_number(seed, n_partners) for seed in seeds] == list(range(len(seeds)))
 
 
 def test_seeds_without_a_place_are_refused():
     with pytest.raises(ValueError, match="seed is -1; it must be 0 or more"):
-        draw_number(-1, False)
+        draw_number(-1, 0)
     with pytest.raises(ValueError, match="seed 60007 is case 7 with partner 60, for which no rows are set aside"):
-        draw_number(60_007, True)
-    with pytest.raises(ValueError, match="seed 20000000000000 is case 0 with partner 20000000000,"):
-        draw_number(20_000_000_000_000, False)
-    assert draw_number(44_000, True) < draw_number(999, True) * 2  # partner 44 of case 0 is the last that is promised
-    with pytest.raises(ValueError, match="take a case below 1000, and for case 0 a partner below 45"):
-        draw_number(45_000, True)
+        draw_number(60_007, 4)
+    assert draw_number(44_000, 4) < draw_number(999, 4)
+    with pytest.raises(ValueError, match="for case 0 partners go to 44, for higher ones less far"):
+        draw_number(45_000, 4)
 
 
 # --- cards -------------------------------------------------------------------------------------------------------------------

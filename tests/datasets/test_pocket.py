@@ -47,7 +47,9 @@ def test_no_text_is_in_two_splits_whatever_their_seeds(name):
     assert not train & validation and not train & test and not validation & test
 
 
-@pytest.mark.parametrize(("name", "n"), [("food", 5_000), ("school_posts", 5_000), ("city_gazette", 5_000), ("art_questions", 3_000)])
+@pytest.mark.parametrize(
+    ("name", "n"), [("food", 5_000), ("school_posts", 5_000), ("city_gazette", 5_000), ("art_questions", 3_000)]
+)
 def test_other_domains_have_thousands_of_training_examples(name, n):
     assert len(generate_split(name, "train", n)) == n
 
