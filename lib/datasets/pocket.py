@@ -4,7 +4,7 @@ The word lists are `data/pocket/*.json`; the grammar is `pocket_sentiment`, `poc
 `pocket_questions`, on top of `pocket_grammar`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -96,16 +96,16 @@ def get_pocket_task(name: str) -> PocketTask:
 @lru_cache(maxsize=12)  # a task with its domains, and some more: tens of megabytes each
 def _pool(name: str, draw: Drawing) -> Pool:
     task = POCKET_TASKS[name]
-    return Pool(name, len(task.label_names), name == task.task, draw)
+    return Pool(name, range(len(task.label_names)), name == task.task, draw)
 
 
-def _with_noise(example: Example, n_labels: int) -> Example:
+def _with_noise(example: Example, labels: Sequence[int]) -> Example:
     """The example, with a wrong label if the text is one of those that have it."""
     text, text_pair, label = example
     position = stable_hash("noise", text, text_pair or "") / 2**64
     if position >= LABEL_NOISE:
         return example
-    others = [other for other in range(n_labels) if other != label]
+    others = [other for other in labels if other != label]
     return text, text_pair, others[int(position / LABEL_NOISE * len(others))]
 
 
@@ -137,7 +137,7 @@ def generate_split(name: str, split: str, n: int, seed: int = 0) -> pd.DataFrame
     if n < 0:
         raise ValueError(f"n must be at least 0, found {n}")
     drawn = _pool(name, _DRAW[task.task]).take(split, n, seed)
-    examples = [_with_noise(example, len(task.label_names)) for example in drawn]
+    examples = [_with_noise(example, range(len(task.label_names))) for example in drawn]
     frame = pd.DataFrame(examples, columns=["text", "text_pair", "label"])
     return frame.astype({"label": "int64"}) if task.is_pair else frame.drop(columns="text_pair").astype({"label": "int64"})
 

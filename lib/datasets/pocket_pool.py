@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,8 +15,6 @@ SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 N_PARTNERS = 4  # on the same task, whose rows stand side by side with those of their victim
 # A grammar has run dry when it takes so many times the draws that it would take if every text were a new one.
 _MOST_DRAWS = 20
-# Label shares of a dataset: of its first draws, to the next twentieth.
-_FIRST_DRAWS, _SHARE_STEP = 4000, 0.05
 
 Example = tuple[str, str | None, int]  # text, second text of a pair, label
 Drawing = Callable[[str, Dice], Example]
@@ -51,26 +48,24 @@ class Pool:
     """Distinct texts of one dataset, labels without noise, in stacks for every split, draw and label; it grows when it must.
 
     The first digits of a text's number decide its split, the last ones its draw. So no text can be in two of them, each is a
-    fair sample, and all are alike, whichever is asked for first. Labels keep the shares with which the grammar draws them,
-    although it may know fewer texts of one label than of another.
+    fair sample, and all are alike, whichever is asked for first. Labels have equal shares, as the grammar draws them, although it
+    may know fewer texts of one label than of another.
 
     Args:
         name: of the dataset; another name gives another stream of texts.
-        n_labels: how many labels the task has.
+        labels: those that the dataset has.
         is_task: whether it is the task itself, whose training rows partners draw from, too.
         draw: gives a random example.
     """
 
-    def __init__(self, name: str, n_labels: int, is_task: bool, draw: Drawing) -> None:
+    def __init__(self, name: str, labels: Sequence[int], is_task: bool, draw: Drawing) -> None:
         self._name, self._is_task, self._draw, self._dice = name, is_task, draw, Dice(stable_hash("examples", name))
         self._seen: set[tuple[str, str | None]] = set()
         self._n_drawn = 0
-        self._stacks: dict[str, list[list[list[Example]]]] = {
-            split: [[[] for _ in range(n_labels)] for _ in range(n_alike(self._n_partners(split)))] for split in SPLIT_SHARES
+        self._labels = labels
+        self._stacks: dict[str, list[dict[int, list[Example]]]] = {
+            split: [{label: [] for label in labels} for _ in range(n_alike(self._n_partners(split)))] for split in SPLIT_SHARES
         }
-        counts = Counter(self._grow(_FIRST_DRAWS))
-        rounded = [round(counts[label] / _FIRST_DRAWS / _SHARE_STEP) for label in range(n_labels)]
-        self._shares = np.array(rounded) / sum(rounded)
 
     def _n_partners(self, split: str) -> int:
         # They are trained on the task, and scored on the test texts of their victim.
@@ -84,12 +79,12 @@ class Pool:
         """
         turn, place = divmod(draw_number(seed, self._n_partners(split)), len(self._stacks[split]))
         examples = []
-        for label, count in enumerate(counts_of(self._shares, n)):
+        for label, count in zip(self._labels, counts_of([1 / len(self._labels)] * len(self._labels), n), strict=True):
             stack, start, end = self._stacks[split][place][label], turn * count, (turn + 1) * count
             # What it would take if every text were a new one.
-            expected = end * len(self._stacks[split]) / SPLIT_SHARES[split] / max(self._shares[label], _SHARE_STEP)
+            expected = end * len(self._stacks[split]) / SPLIT_SHARES[split] * len(self._labels)
             while len(stack) < end:
-                if self._n_drawn > _MOST_DRAWS * (1 + expected):
+                if self._n_drawn > _MOST_DRAWS * (100 + expected):
                     raise ValueError(
                         f"{self._name!r} has too few distinct texts for {n} {split} examples of seed {seed}: "
                         f"{self._n_drawn:,} drawn ones were {len(self._seen):,} different texts, and {len(stack)} of the {end} "
@@ -100,17 +95,14 @@ class Pool:
         order = np.random.default_rng(stable_hash("order", self._name, split, seed)).permutation(n)
         return [examples[i] for i in order]
 
-    def _grow(self, n: int = 500) -> list[int]:
-        """Draw examples, and keep those that are new; returns the labels of all."""
-        labels = []
+    def _grow(self, n: int = 500) -> None:
+        """Draw examples, and keep those that are new."""
         for _ in range(n):
             example = self._draw(self._name, self._dice)
             text, text_pair, label = example
-            labels.append(label)
             if (text, text_pair) not in self._seen:
                 self._seen.add((text, text_pair))
                 number = _number_of(text, text_pair)
                 stacks = self._stacks[_split_of_number(number)]
                 stacks[number % len(stacks)][label].append(example)
         self._n_drawn += n
-        return labels
