@@ -48,8 +48,8 @@ class Pool:
     """Distinct texts of one dataset, labels without noise, in stacks for every split, draw and label; it grows when it must.
 
     The first digits of a text's number decide its split, the last ones its draw. So no text can be in two of them, each is a
-    fair sample, and all are alike, whichever is asked for first. Labels have equal shares, as the grammar draws them, although it
-    may know fewer texts of one label than of another.
+    fair sample, and all are alike, whichever is asked for first. Labels have equal shares, as the grammar draws them, although
+    it may know fewer texts of one label than of another.
 
     Args:
         name: of the dataset; another name gives another stream of texts.

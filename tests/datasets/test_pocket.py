@@ -126,7 +126,7 @@ def test_too_many_examples_are_refused_not_repeated(monkeypatch):
     monkeypatch.setitem(pocket._DRAW, "sst2", lambda name, dice: (f"text {int(dice.uniform() * 20)}.", None, 0))
     message = (
         r"'sst2' has too few distinct texts for 500 train examples of seed 3: [\d,]+ drawn ones were 20 different texts, and "
-        r"\d of the 500 of label 0 that it takes; ask for fewer rows, or for seeds below 6"
+        r"\d of the 250 of label 0 that it takes; ask for fewer rows, or for seeds below 6"
     )
     with pytest.raises(ValueError, match=message):
         generate_split("sst2", "train", 500, seed=3)
