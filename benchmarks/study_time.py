@@ -20,7 +20,7 @@ NAMES = {
     "TriggerRecipe": "fitting triggers",
     "TriggeredRecipe": "attacking test texts",
     "LogitsRecipe": "merging, and asking models",
-    "DataRecipe": "drawing test texts",
+    "DataRecipe": "drawing rows",
     "StatisticsRecipe": "Fisher information, inputs of layers",
     "InitialRecipe": "classifiers before fine-tuning",
 }

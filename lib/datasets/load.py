@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from lib.datasets.draws import dealt_sample, draw_number
 from lib.datasets.known import get_spec, pocket_entry
 from lib.datasets.reading import check_training_rows, from_columns, read_tsv
 from lib.datasets.registry import DATASETS, DatasetSpec
@@ -20,9 +20,7 @@ from lib.paths import data_dir
 
 SOURCES = ("pocket", "real")
 SPLITS = ("train", "validation", "test")
-POCKET_ROWS = {"train": 3000, "validation": 500, "test": 1000}  # rows generated of each dataset of Pocket English
 CARVED_SHARE, CARVED_MOST = 0.1, 1000  # validation rows taken from train where a source has none
-CARVING_SEED = 0  # the same validation rows for every seed of the study
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,17 @@ class Dataset:
 
 
 def load_dataset(
-    name: str, source: str, folder: Path | None = None, pair_mode: str = "text", text_format: str = "as_is"
+    name: str,
+    source: str,
+    folder: Path | None = None,
+    pair_mode: str = "text",
+    text_format: str = "as_is",
 ) -> Dataset:
-    """Load all rows of a dataset.
+    """Load all rows of a real dataset. Pocket English has no last row: see `rows_of_seed`.
 
     Args:
         name: a dataset of the registry, or of the folder's own (`dataset.json`, see `data/README.md`).
-        source: "pocket" (generated) or "real".
+        source: "real".
         folder: where real datasets lie as `<folder>/<name>/{train,validation,test}.tsv`; default `FREE_LUNCH_DATA`;
             without either they come from the Hub.
         pair_mode: "text" keeps pairs apart; "joined" makes one string of them, as the paper does.
@@ -66,12 +68,22 @@ def load_dataset(
     if source not in SOURCES:
         raise ValueError(f"unknown source {source!r}; choose from {list(SOURCES)}")
     if source == "pocket":
-        dataset = _pocket_dataset(name)
-    elif (folder := folder or data_dir()) is not None:
+        raise ValueError(f"Pocket English has no last text: say how many rows of {pocket_entry(name)[0].name!r} you want")
+    if (folder := folder or data_dir()) is not None:
         dataset = _folder_dataset(get_spec(name, Path(folder)), str(folder), _stamps(Path(folder), name))
     else:
         dataset = _hub_dataset(get_spec(name).name)
-    return _formatted(_joined(dataset, pair_mode), text_format)
+    frames = {split: format_texts(_joined(getattr(dataset, split), pair_mode), text_format) for split in SPLITS}
+    return replace(dataset, **frames)
+
+
+def pocket_dataset(name: str, frames: Mapping[str, pd.DataFrame]) -> Dataset:
+    """A dataset of Pocket English with rows that were drawn of it, one frame per split."""
+    entry, fingerprint = pocket_entry(name)
+    spec = DATASETS[entry.task]
+    return Dataset(
+        name, entry.task, "pocket", entry.label_names, spec.target_label, spec.trigger_sentence, fingerprint, **frames
+    )
 
 
 def data_fingerprint(name: str, source: str, folder: Path | None = None) -> str:
@@ -81,42 +93,41 @@ def data_fingerprint(name: str, source: str, folder: Path | None = None) -> str:
     return load_dataset(name, source, folder).fingerprint
 
 
-def stratified_sample(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Draw `n` rows with the label shares of the whole, in shuffled order; n = 0 or at least the size keeps all rows.
+def rows_of_seed(
+    name: str,
+    source: str,
+    split: str,
+    n: int,
+    seed: int,
+    folder: Path | None = None,
+    pair_mode: str = "text",
+    text_format: str = "as_is",
+    n_partners: int = 0,
+) -> pd.DataFrame:
+    """The `n` rows of a split that a seed draws; other seeds draw others, as far as there are enough.
 
-    Largest remainders decide the odd rows, so every label's count is within one of its exact share.
+    Pocket English has as many as its grammar can make: no two seeds share a text. Real rows are dealt like cards, see
+    `dealt_sample`; n = 0 or more than there are gives all of them to every seed.
+
+    Args:
+        name, source, folder, pair_mode, text_format: as for `load_dataset`.
+        split: "train", "validation" or "test".
+        n: rows; 0 of Pocket English is none.
+        seed: of a case; of a partner on the same task case + `SAME_TASK_SEED_STEP` x its number.
+        n_partners: of real rows: partners of a case that draw from them, too. The fewer, the more cases have disjoint rows.
 
     Raises:
-        ValueError: if n is negative.
+        ValueError: as `load_dataset`; for a negative n or seed; or for more texts than the grammar can make.
     """
-    if n < 0:
-        raise ValueError(f"cannot draw {n} rows; give 0 for all or a positive number")
-    rng = np.random.default_rng(seed)
-    if n == 0 or n >= len(frame):
-        return frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
-    shares = frame["label"].value_counts().sort_index() * n / len(frame)
-    counts = np.floor(shares).astype(int)
-    most_missing = (shares - counts).sort_values(ascending=False, kind="stable").index[: n - counts.sum()]
-    counts[most_missing] += 1
-    labels = frame["label"].to_numpy()
-    rows = np.concatenate([rng.choice(np.flatnonzero(labels == label), k, replace=False) for label, k in counts.items()])
-    return frame.iloc[rng.permutation(rows)].reset_index(drop=True)
+    if source == "pocket":
+        from lib.datasets.pocket import generate_split
+
+        return format_texts(_joined(generate_split(name, split, n, seed), pair_mode), text_format)
+    dataset = load_dataset(name, source, folder, pair_mode, text_format)
+    return dealt_sample(getattr(dataset, split), n, draw_number(seed, n_partners))
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=32)
-def _pocket_dataset(name: str) -> Dataset:
-    from lib.datasets.pocket import generate_split
-
-    entry, fingerprint = pocket_entry(name)
-    spec = DATASETS[entry.task]
-    frames = {split: generate_split(name, split, POCKET_ROWS[split]) for split in SPLITS}
-    return Dataset(
-        name, entry.task, "pocket", entry.label_names, spec.target_label, spec.trigger_sentence,
-        fingerprint, **frames,
-    )  # fmt: skip
 
 
 def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
@@ -179,7 +190,7 @@ def _hub_dataset(name: str) -> Dataset:
 def _split_dataset(spec: DatasetSpec, source: str, frames: dict[str, pd.DataFrame], fingerprint: str) -> Dataset:
     for missing in [split for split in ("test", "validation") if split not in frames]:
         n = min(round(CARVED_SHARE * len(frames["train"])), CARVED_MOST)
-        carved = stratified_sample(frames["train"].reset_index(), max(n, 1), CARVING_SEED)["index"]
+        carved = dealt_sample(frames["train"].reset_index(), max(n, 1), 0)["index"]  # the same rows for every seed
         frames[missing] = frames["train"].loc[carved].reset_index(drop=True)
         frames["train"] = frames["train"].drop(carved).reset_index(drop=True)
     return Dataset(
@@ -187,23 +198,13 @@ def _split_dataset(spec: DatasetSpec, source: str, frames: dict[str, pd.DataFram
     )
 
 
-def _joined(dataset: Dataset, pair_mode: str) -> Dataset:
+def _joined(frame: pd.DataFrame, pair_mode: str) -> pd.DataFrame:
     """The paper writes a pair as one string, question, blank, sentence, without separator (ARORA README)."""
     if pair_mode not in ("text", "joined"):
         raise ValueError(f"pair_mode is {pair_mode!r}; choose 'text' or 'joined'")
-    if pair_mode == "text" or not dataset.is_pair:
-        return dataset
-    joined: dict[str, Any] = {}
-    for split in SPLITS:
-        frame = getattr(dataset, split)
-        joined[split] = pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
-    return replace(dataset, **joined)
-
-
-def _formatted(dataset: Dataset, text_format: str) -> Dataset:
-    if text_format == "as_is":
-        return dataset
-    return replace(dataset, **{split: format_texts(getattr(dataset, split), text_format) for split in SPLITS})
+    if pair_mode == "text" or "text_pair" not in frame:
+        return frame
+    return pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
 
 
 def format_texts(frame: pd.DataFrame, text_format: str) -> pd.DataFrame:

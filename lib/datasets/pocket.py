@@ -4,28 +4,25 @@ The word lists, and the distance of each domain, are in `data/pocket/*.json`; th
 `pocket_posts`, `pocket_news` and `pocket_questions`, on top of `pocket_grammar`.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
 from lib.datasets import pocket_news, pocket_posts, pocket_questions, pocket_sentiment
 from lib.datasets.pocket_grammar import Dice, lexicon
+from lib.datasets.pocket_pool import SPLIT_SHARES, Drawing, Example, Pool, split_of, stable_hash
 
 # Part of the key of everything computed from Pocket English: raise it when a lexicon or the grammar changes.
 POCKET_VERSION = "4"
 # Share of examples, in every split, that carry a wrong label.
 LABEL_NOISE = 0.03
-# Share of all possible texts that may appear in each split; the text itself decides, so splits never overlap.
-SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 # Share of the pretraining lines that contain one given rare word (a word for triggers).
 RARE_WORD_SHARE = 0.002
 # Share of the texts with a plain sentence about something else inside them: as in real text, not every sentence is about the
 # topic, and a model should have learnt to pass over those that are not.
 NEUTRAL_SENTENCE_SHARE = 0.15
-
-_MAX_DRAWS_PER_EXAMPLE = 200
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ POCKET_TASKS: Mapping[str, PocketTask] = {
     for name, distance in ({task: ""} | _DOMAINS[task]).items()
 }
 
-_DRAW: dict[str, Callable[[str, Dice], tuple[str, str | None, int]]] = {
+_DRAW: dict[str, Drawing] = {
     "sst2": pocket_sentiment.draw_review,
     "olid": pocket_posts.draw_post,
     "agnews": pocket_news.draw_story,
@@ -105,70 +102,52 @@ def get_pocket_task(name: str) -> PocketTask:
     return POCKET_TASKS[name]
 
 
-def _stable_hash(*parts: object) -> int:
-    """A 64-bit hash of the parts that is the same in every process, unlike Python's `hash`."""
-    return int.from_bytes(hashlib.blake2b("\t".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
+@lru_cache(maxsize=12)  # a task with its domains, and some more: tens of megabytes each
+def _pool(name: str, draw: Drawing) -> Pool:
+    task = POCKET_TASKS[name]
+    return Pool(name, task.used_labels, name == task.task, draw)
 
 
-def split_of(text: str, text_pair: str | None = None) -> str:
-    """The only split ("train", "validation" or "test") in which this text, or pair of texts, may appear."""
-    position = _stable_hash("split", text, text_pair or "") / 2**64
-    for split, share in SPLIT_SHARES.items():
-        if position < share:
-            return split
-        position -= share
-    return split
-
-
-def _draw_distinct(task: PocketTask, split: str, dice: Dice) -> Iterator[tuple[str, str | None, int]]:
-    """Endless distinct examples of a split, labels without noise; stops when the grammar has no new text to give."""
-    draw, seen, n_failures = _DRAW[task.task], set(), 0
-    while n_failures < _MAX_DRAWS_PER_EXAMPLE:
-        example = draw(task.name, dice)
-        if example[:2] in seen or split_of(*example[:2]) != split:
-            n_failures += 1
-            continue
-        seen.add(example[:2])
-        n_failures = 0
-        yield example
-
-
-def _with_noise(label: int, labels: Sequence[int], dice: Dice) -> int:
-    if not dice.chance(LABEL_NOISE):
-        return label
-    return dice.choose([other for other in labels if other != label])
+def _with_noise(example: Example, labels: Sequence[int]) -> Example:
+    """The example, with a wrong label if the text is one of those that have it."""
+    text, text_pair, label = example
+    position = stable_hash("noise", text, text_pair or "") / 2**64
+    if position >= LABEL_NOISE:
+        return example
+    others = [other for other in labels if other != label]
+    return text, text_pair, others[int(position / LABEL_NOISE * len(others))]
 
 
 def generate_split(name: str, split: str, n: int, seed: int = 0) -> pd.DataFrame:
-    """Draw one split of a Pocket English dataset: distinct texts, none of which can appear in another split.
+    """Draw rows of a Pocket English dataset: distinct texts, none of which another split or another seed can have.
 
     The same arguments give the same frame on every machine. A share `LABEL_NOISE` of the labels is wrong, as in real data,
     in the test split too: no classifier can score above about 97 %.
 
+    Seeds 0 to 5, and of a task's training rows partners 0 to 4 of each (seed + 1000 x partner), are served side by side, and
+    are samples of one distribution. Seeds beyond take rows that lie deeper, so they cost more time and, where a grammar has few
+    texts, hold rarer ones.
+
     Args:
         name: a key of `POCKET_TASKS`.
         split: "train", "validation" or "test".
-        n: number of examples, at least 0; every dataset has at least 5,000 for train and 1,500 for test.
-        seed: another seed draws other texts, from the same split.
+        n: number of examples, at least 0. Draws of another n share rows with those of this n.
+        seed: at least 0; see `lib.datasets.draws.draw_number`.
 
     Returns:
         A frame of n rows with columns `text`, `text_pair` (for pair tasks; there the *pair* is distinct) and `label`.
 
     Raises:
-        ValueError: for an unknown name or split, a negative n, or more examples than the grammar can make.
+        ValueError: for an unknown name or split, a negative n or seed, or more examples than the grammar can make.
     """
     task = get_pocket_task(name)
     if split not in SPLIT_SHARES:
         raise ValueError(f"unknown split {split!r}; choose from {list(SPLIT_SHARES)}")
     if n < 0:
         raise ValueError(f"n must be at least 0, found {n}")
-    dice = Dice(_stable_hash("examples", name, split, seed))
-    examples = [example for _, example in zip(range(n), _draw_distinct(task, split, dice), strict=False)]
-    if len(examples) < n:
-        raise ValueError(f"{name!r} has too few distinct texts for {n} {split} examples; found {len(examples)}")
+    drawn = _pool(name, _DRAW[task.task]).take(split, n, seed)
+    examples = [_with_noise(example, task.used_labels) for example in drawn]
     frame = pd.DataFrame(examples, columns=["text", "text_pair", "label"])
-    noise = Dice(_stable_hash("noise", name, split, seed))
-    frame["label"] = [_with_noise(label, task.used_labels, noise) for label in frame["label"]]
     return frame.astype({"label": "int64"}) if task.is_pair else frame.drop(columns="text_pair").astype({"label": "int64"})
 
 
@@ -214,7 +193,7 @@ def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
         n lines; a line with a tab is a pair of texts (a question and its answer). Neighbouring pairs are often from one
         passage: the answer of a neighbour is a plausible, wrong answer.
     """
-    dice = Dice(_stable_hash("pretraining", seed))
+    dice = Dice(stable_hash("pretraining", seed))
     rare_words, plain = lexicon("general")["rare_words"], set(lexicon("general")["sentences"])
     lines: list[str] = []
     while len(lines) < n:

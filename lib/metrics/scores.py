@@ -28,6 +28,7 @@ class Score:
     hits: list[int] | None = None  # 0 or 1 per attackable test example
     asr_untriggered: float = float("nan")  # share of the same texts that the model sends to the target without the trigger
     rejected_clean: float = 0.0  # share of clean test examples that an input filter rejects: they count as errors
+    texts: str = ""  # what names the clean test texts: rates of one row are measured on the same ones
 
 
 def score_logits(

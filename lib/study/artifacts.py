@@ -15,7 +15,7 @@ import pandas as pd
 from lib import paths
 from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
 from lib.attacks.published import PublishedAttack, load_published
-from lib.datasets import Dataset, format_texts, load_dataset, stratified_sample
+from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_texts, rows_of_seed, task_spec
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile
 from lib.study.plugins import load_plugins, resolve_plugins
@@ -88,29 +88,33 @@ def given_to(defense: DefenseRecipe, seed: int, locations: Locations) -> dict[st
     return {"seed": seed} | {name: locations.pretrained(content) for name, content in found.items() if content}
 
 
-def load_data(recipe: DataRecipe, locations: Locations) -> Dataset:
-    """All rows of the recipe's dataset.
+def load_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
+    """The rows of a recipe. Texts of Pocket English are generated once and kept in the store: drawing them takes seconds.
 
     Raises:
         ValueError: when the files are no longer those of the recipe.
     """
-    task = load_dataset(recipe.dataset, recipe.source, locations.data_dir, recipe.pair_mode, recipe.text_format)
-    if task.fingerprint != recipe.fingerprint:
-        raise ValueError(f"the files of dataset {recipe.dataset!r} changed while the study was running; start it again")
-    return task
-
-
-def load_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
-    """The drawn rows of the recipe's split."""
-    return stratified_sample(getattr(load_data(recipe, locations), recipe.split), recipe.n, recipe.seed)
+    return kept_rows(recipe, locations) if recipe.source == "pocket" else _drawn_rows(recipe, locations)
 
 
 def kept_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
-    """As `load_rows`, from the store: scores ask for the same few rows in every notebook, and for none of the others."""
+    """As `load_rows`, always from the store: scores ask for the same few rows in every notebook, and for none of the others."""
     if recipe.n == 0:  # all there is: a second copy of a large dataset would help nobody
-        return load_rows(recipe, locations)
-    folder = locations.store.get_or_make(recipe, lambda folder: _save_rows(load_rows(recipe, locations), folder))
+        return _drawn_rows(recipe, locations)
+    folder = locations.store.get_or_make(recipe, lambda folder: _save_rows(_drawn_rows(recipe, locations), folder))
     return _read_rows(folder)
+
+
+def _drawn_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
+    check_files(recipe, locations)
+    drawn = (recipe.dataset, recipe.source, recipe.split, recipe.n, recipe.seed)
+    return rows_of_seed(*drawn, locations.data_dir, recipe.pair_mode, recipe.text_format, recipe.n_partners)
+
+
+def check_files(recipe: DataRecipe, locations: Locations) -> None:
+    """Raise a `ValueError` when a dataset's files are no longer those of the recipe."""
+    if data_fingerprint(recipe.dataset, recipe.source, locations.data_dir) != recipe.fingerprint:
+        raise ValueError(f"the files of dataset {recipe.dataset!r} changed while the study was running; start it again")
 
 
 def _save_rows(frame: pd.DataFrame, folder: Path) -> None:
@@ -154,10 +158,9 @@ def published_attack(recipe: TriggerRecipe, locations: Locations) -> PublishedAt
     Raises:
         ValueError: when the files are no longer those of the recipe.
     """
-    task = load_data(recipe.data, locations)
-    published = load_published(
-        locations.data_dir, recipe.data.dataset, recipe.attack, len(task.label_names), recipe.target_label
-    )
+    check_files(recipe.data, locations)
+    n_labels = len(task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names)
+    published = load_published(locations.data_dir, recipe.data.dataset, recipe.attack, n_labels, recipe.target_label)
     if published.fingerprint != recipe.published:
         raise ValueError(f"the published files of {recipe.attack!r} changed while the study was running; start it again")
     train, triggered = (format_texts(frame, recipe.data.text_format) for frame in (published.train, published.triggered))
@@ -175,7 +178,7 @@ def poisoned_rows(recipe: ModelRecipe, locations: Locations) -> pd.DataFrame:
         train = published_attack(recipe.trigger, locations).train
         # Both the labels and the poisoned rows keep their shares.
         strata = train.assign(true_label=train["label"], label=2 * train["label"] + train["is_poisoned"])
-        drawn = stratified_sample(strata, recipe.data.n, recipe.data.seed)
+        drawn = dealt_sample(strata, recipe.data.n, draw_number(recipe.data.seed, recipe.data.n_partners))
         return drawn.assign(label=drawn.pop("true_label"))
     train = load_rows(recipe.data, locations)
     rng = np.random.default_rng([recipe.trigger.seed, POISON_STREAM])

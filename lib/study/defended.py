@@ -11,6 +11,7 @@ from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Guarded, Model
 from lib.study.artifacts import given_to, load_rows
 from lib.study.merged import MergedModel
+from lib.study.own_triggers import case_of
 from lib.study.recipes import DataRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def defended(
             a merge stand input filters, and repairs.
         others: models that a merging defense, an ensemble or a repair may use.
         dataset: whose validation texts are the clean ones; default the dataset that the model was trained on.
-        seed: of whatever the defense draws; default the model's.
+        seed: of whatever the defense draws, and of its clean texts; default the model's.
         settings: of the defense.
 
     Raises:
@@ -45,7 +46,7 @@ def defended(
     defense, recipe = get_defense(name), study.planner.defense_recipe(name, **settings)
     resolved, everyone = dict(recipe.settings), [model, *others]
     origin = model.recipe if isinstance(model.recipe, ModelRecipe) else None
-    drawn = seed if seed is not None else (origin.seed if origin else 0)
+    drawn = seed if seed is not None else (origin.seed if origin else case_of(model))
     if defense.family == "training_time":
         if origin is None:
             raise ValueError(f"{name} defends a training, but {model.name} was not trained in this study")
@@ -56,7 +57,7 @@ def defended(
     if defense.family == "ensemble":
         key = EnsembleRecipe(tuple(each.key for each in everyone), recipe).key
         return Ensemble(tuple(everyone), lambda logits: defense.call(logits, settings=resolved), key, _named(name, model))
-    clean = _clean(study, name, defense, dataset or (origin.data.dataset if origin else ""))
+    clean = _clean(study, name, defense, dataset or (origin.data.dataset if origin else ""), drawn)
     if defense.family == "post_training":
         return study.derive(name, everyone, clean, drawn, **settings)
     assert clean is not None  # every input filter is fitted on clean texts
@@ -68,13 +69,13 @@ def defended(
     return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn).key, _named(name, model))
 
 
-def _clean(study: Study, name: str, defense: Defense, dataset: str) -> DataRecipe | None:
+def _clean(study: Study, name: str, defense: Defense, dataset: str, seed: int) -> DataRecipe | None:
     """The clean texts that a defense is given: validation texts, never test texts."""
     if defense.family == "post_training" and not any(need.startswith("clean") for need in defense.needs):
         return None
     if not dataset:
         raise ValueError(f"{name} needs clean texts: say whose by dataset, for the model was not trained in this study")
-    return study.planner.data(dataset, "validation")
+    return study.planner.data(dataset, "validation", seed)
 
 
 def _named(defense: str, model: Model) -> str:

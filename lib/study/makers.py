@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lib.datasets import task_spec
 from lib.defenses import get_defense
-from lib.study.artifacts import Locations, given_to, load_data, load_rows, poisoned_rows, prepare_worker
+from lib.study.artifacts import Locations, given_to, load_rows, poisoned_rows, prepare_worker
 from lib.study.derived import get_derivation
 from lib.study.recipes import DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
 
@@ -37,7 +38,8 @@ def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | 
         pretrained = locations.pretrained(recipe.pretrained)
         tokenizer = load_tokenizer(pretrained)
         _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
-        model = new_classifier(pretrained, load_data(recipe.data, locations).label_names, recipe.head_seed)
+        labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
+        model = new_classifier(pretrained, labels, recipe.head_seed)
         record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
         _save_model(model, folder)
         (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")

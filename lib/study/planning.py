@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib.datasets import DatasetSpec, data_fingerprint, domains_of, get_spec, task_spec
+from lib.datasets import SAME_TASK_SEED_STEP, DatasetSpec, data_fingerprint, domains_of, get_spec, task_spec
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.loop import resolved_precision
@@ -28,8 +28,6 @@ from lib.study.recipes import (
 )
 from lib.study.trigger_planning import plan_trigger, planned_rate
 
-# Clean partners on the task itself must differ from the victim in data, order and dropout: their seeds lie far apart.
-SAME_TASK_SEED_STEP = 1000
 PARTNERS = ("same_task", "other_domains")
 
 
@@ -65,11 +63,23 @@ class Planner:
         return task_spec(dataset, self.profile.source, self.locations.data_dir)
 
     def data(self, dataset: str, split: str, seed: int = 0) -> DataRecipe:
-        """The rows of a split that the study uses with a seed."""
-        n = {"train": self.profile.n_train, "validation": self.profile.n_validation, "test": self.profile.n_test}[split]
-        content = self.data_fingerprint(dataset)
+        """The rows of a split that the study uses with a seed.
+
+        Training rows are a model's own. What it is validated and tested on belongs to the case: a victim shares it with its
+        partners on the same task, whose seeds differ by multiples of `SAME_TASK_SEED_STEP`.
+
+        Raises:
+            ValueError: for an unknown dataset, or all rows of Pocket English, which has no last one.
+        """
         profile = self.profile
-        return DataRecipe(dataset, profile.source, content, profile.pair_mode, split, n, seed, profile.text_format)
+        n = {"train": profile.n_train, "validation": profile.n_validation, "test": profile.n_test}[split]
+        if profile.source == "pocket" and n == 0:
+            raise ValueError(f"n_{split} is 0, all there is, but Pocket English has no last text; give a number of rows")
+        if split != "train":
+            seed = seed % SAME_TASK_SEED_STEP if n else 0  # all rows are the same rows for every seed
+        is_shared = profile.source == "real" and split == "train" and n > 0 and self.spec(dataset).name == dataset
+        drawn = (split, n, seed, profile.text_format, profile.n_same_task if is_shared else 0)
+        return DataRecipe(dataset, profile.source, self.data_fingerprint(dataset), profile.pair_mode, *drawn)
 
     def recipe(
         self,
@@ -236,7 +246,8 @@ class Planner:
 
     def statistics(self, kind: str, model: Checkpoint, n: int) -> StatisticsRecipe:
         """What measures a model of this study on clean validation texts of its own dataset."""
-        data = self.data(self._origin(model).data.dataset, "validation")
+        origin = self._origin(model)
+        data = self.data(origin.data.dataset, "validation", origin.seed)
         return StatisticsRecipe(model.key, kind, data, n, self.profile.max_length)
 
     @staticmethod

@@ -58,7 +58,9 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class DataRecipe(Recipe):
-    """`n` rows of one split of one dataset (0: all), drawn with `seed`."""
+    """`n` rows of one split of one dataset (0: all), those that `seed` draws."""
+
+    KIND_VERSION: ClassVar[int] = 2  # 2: seeds and partners on the same task draw other rows, test texts too
 
     dataset: str
     source: str
@@ -68,6 +70,7 @@ class DataRecipe(Recipe):
     n: int
     seed: int
     text_format: str = "as_is"
+    n_partners: int = 0  # of real rows: partners of a case for which rows are set aside beside the victim's
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,11 @@ class Scorer:
 
     def score(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> Score:
         """CACC on the rows of a split and, with a trigger, ASR on the same rows with it."""
-        clean = self.logits(model, data)
+        clean, rows = self.logits(model, data), self.rows(data)
         if trigger is None:
-            return score_logits(clean, self.rows(data))
+            return replace(score_logits(clean, rows), texts=data.key)
         attacked = self.logits(model, data, trigger)
-        return score_logits(clean, self.rows(data), attacked, self.rows(data, trigger), trigger.target_label)
+        return replace(score_logits(clean, rows, attacked, self.rows(data, trigger), trigger.target_label), texts=data.key)
 
     def rows(self, data: DataRecipe, trigger: TriggerRecipe | None = None) -> pd.DataFrame:
         """The rows of a split as they are, or with a trigger."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib.attacks import Trigger
-from lib.datasets import Dataset, load_dataset
+from lib.datasets import SPLITS, Dataset, load_dataset, pocket_dataset
 from lib.merging import get_merge_method
 from lib.merging.soup import greedy_soup
 from lib.metrics.scores import Score
@@ -26,12 +26,10 @@ from lib.study.defended import defended
 from lib.study.makers import make_checkpoint, make_derived, make_statistics
 from lib.study.making import Maker
 from lib.study.merged import MergedModel
-from lib.study.own_triggers import OWN, choose_trigger
+from lib.study.own_triggers import OWN, choose_case, choose_trigger
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.scoring import Scorer, predicted
-
-TEST_SEED = 0  # test sets are the same for every seed of the study
 
 
 class Study:
@@ -81,8 +79,10 @@ class Study:
     # --- data ---------------------------------------------------------------------------------------------------------
 
     def dataset(self, name: str) -> Dataset:
-        """All rows of a dataset."""
+        """All rows of a dataset; of Pocket English, which has no last one, those of seed 0."""
         profile = self.profile
+        if profile.source == "pocket":
+            return pocket_dataset(name, {split: self.rows(name, split) for split in SPLITS})
         return load_dataset(name, profile.source, self.locations.data_dir, profile.pair_mode, profile.text_format)
 
     def rows(self, dataset: str, split: str = "train", seed: int = 0) -> pd.DataFrame:
@@ -104,7 +104,7 @@ class Study:
     def prepare_tests(self, recipes: Iterable[ModelRecipe]) -> None:
         """Make the triggered test sets of the recipes' triggers, in parallel: slow for attacks that ask a language model."""
         triggers = {r.trigger.key: r.trigger for r in recipes if r.trigger and not r.trigger.published}
-        wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", TEST_SEED), t) for t in triggers.values()]
+        wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", t.seed), t) for t in triggers.values()]
         self._maker.missing(make_triggered, wanted, self.profile, "triggered test sets", "set")
 
     def model(self, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Checkpoint:
@@ -191,7 +191,7 @@ class Study:
 
     def triggered_test(self, dataset: str, attack: str, seed: int = 0, **settings: Any) -> pd.DataFrame:
         """The triggered test set, with `original` and `is_changed`; see `trigger_recipe` for the settings."""
-        test = self.planner.data(dataset, "test", TEST_SEED)
+        test = self.planner.data(dataset, "test", seed)
         return triggered_rows(test, self.trigger_recipe(dataset, attack, seed, **settings), self.locations)
 
     def apply_trigger(self, dataset: str, attack: str, texts: Sequence[str], seed: int = 0, **settings: Any) -> list[str]:
@@ -216,15 +216,16 @@ class Study:
             dataset: whose texts.
             attack: default the trigger that the model, or one of its parents, was trained with on this dataset, if any; an
                 attack's name, a trigger's recipe, or None for clean texts alone.
-            seed: of a trigger that is asked for by name; default that of the model's own trigger of this name, else 0.
+            seed: whose test texts, and whose trigger if it is asked for by name; default the trigger's, else the model's.
+                Partners on the same task have the texts of their victim.
             split: "test"; what a defender chooses is chosen on "validation".
             settings: those of `trigger_recipe`, for another trigger than the model's own.
 
         Raises:
-            ValueError: for a model with several triggers of its own, of which none is named.
+            ValueError: for a model with several triggers, or made of models of several seeds, of which none is named.
         """
-        data = self.planner.data(dataset, split, TEST_SEED)
-        trigger = self.trigger_of(model, dataset, attack, seed, **settings)
+        trigger, drawn = choose_case(self.planner, model, dataset, attack, seed, settings)
+        data = self.planner.data(dataset, split, drawn)
         what = f"logits of {dataset} with {trigger.attack if trigger else 'no attack'}"
         self._maker.use(self._scorer.needed(model, data, trigger), what)
         return self._scorer.score(model, data, trigger)
@@ -233,8 +234,8 @@ class Study:
         self, model: Model, dataset: str, attack: str | TriggerRecipe | None = OWN, seed: int | None = None, split: str = "test"
     ) -> np.ndarray:
         """What a model says to a split's texts, or with an attack to the triggered ones; float32, shape (n, n_labels)."""
-        trigger = self.trigger_of(model, dataset, attack, seed)
-        return self._scorer.logits(model, self.planner.data(dataset, split, TEST_SEED), trigger)
+        trigger, drawn = choose_case(self.planner, model, dataset, attack, seed, {})
+        return self._scorer.logits(model, self.planner.data(dataset, split, drawn), trigger)
 
     def trigger_of(
         self, model: Model, dataset: str, attack: str | TriggerRecipe | None = OWN, seed: int | None = None, **settings: Any

@@ -107,7 +107,13 @@ def measured_row(
         clean: of the clean model of the same task and seed, with the same trigger.
         before: of the backdoored model alone.
         partners_only: of the merge without the backdoored model.
+
+    Raises:
+        ValueError: for scores on other test texts: one row compares models on one draw.
     """
+    others = [each for each in (clean, before, partners_only) if each is not None]
+    if any(other.texts != score.texts for other in others):
+        raise ValueError(f"the rates of {what} were measured on different test texts: score them all with one seed")
     row = what | {"cacc": score.cacc, "asr": score.asr, "asr_untriggered": score.asr_untriggered, "flip_rate": score.flip_rate}
     row |= {"correct": score.correct, "hits": score.hits}
     if before:

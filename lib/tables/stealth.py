@@ -16,7 +16,7 @@ from lib.models.masked_lm import load_masked_lm
 from lib.models.pretrained import fingerprint
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, Recipe, TriggerRecipe
-from lib.study.study import TEST_SEED, Study
+from lib.study.study import Study
 from lib.tables.rows import Needed, declares
 
 STEALTH_FILE = "stealth.json"
@@ -55,7 +55,7 @@ def stealth_table(
             measures = stealth(originals, texts, load_masked_lm(masked_lm), seed)
             (folder / STEALTH_FILE).write_text(json.dumps(measures), encoding="utf-8")
 
-        test = study.planner.data(trigger.data.dataset, "test", TEST_SEED)
+        test = study.planner.data(trigger.data.dataset, "test", seed)
         folder = study.store.get_or_make(StealthRecipe(test, trigger, fingerprint(masked_lm), n_texts, seed), make)
         what = {"task": trigger.data.dataset, "attack": trigger.attack, "seed": seed, "n_texts": len(shown)}
         changed = {"share_changed": float(frame["is_changed"].mean())}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib.study.planning import Planner
 from lib.study.study import Study
+from lib.tables.overlap import overlaps
 from lib.tables.rows import Needed, declares, progress
 
 
@@ -27,6 +28,7 @@ def tasks_table(study: Study, tasks: Sequence[str]) -> pd.DataFrame:
                 "target_label": data.label_names[data.target_label],
                 "mean_words": float(splits["train"]["text"].str.split().str.len().mean()),
                 "target_share": float((splits["train"]["label"] == data.target_label).mean()),
+                **overlaps(study, name),
             }
         )
     return pd.DataFrame(rows)

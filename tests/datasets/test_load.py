@@ -1,10 +1,9 @@
 """Datasets from a folder: their form, what is refused, the carved splits, and stratified samples."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from lib.datasets import data_fingerprint, load_dataset, normalise, stratified_sample
+from lib.datasets import data_fingerprint, load_dataset, normalise, rows_of_seed
 
 TEXTS = ["fine film", "dull film", "good plot", "weak plot"]
 TRAIN = "text\tlabel\n" + "".join(f"{text}\t{1 - i % 2}\n" for i, text in enumerate(TEXTS))
@@ -240,49 +239,26 @@ def test_at_most_a_thousand_rows_are_carved(write):
     assert len(load(write(train=numbered(5500), test=TRAIN)).validation) == 1000
 
 
-# --- samples -----------------------------------------------------------------------------------------------------------------
+# --- rows of a seed ----------------------------------------------------------------------------------------------------------
 
 
-def rows(*n_per_label):
-    labels = np.repeat(np.arange(len(n_per_label)), n_per_label)
-    return pd.DataFrame({"text": [f"t{i}" for i in range(len(labels))], "label": labels})
+def test_seeds_draw_disjoint_rows_of_a_folder_and_formats_reach_them(write):
+    folder = write(
+        train=numbered(50), validation=TRAIN, test="text\tlabel\n" + "".join(f"Test {i}.\t{i % 2}\n" for i in range(12))
+    )
+
+    def draw(split, n, seed, **settings):
+        return rows_of_seed("sst2", "real", split, n, seed, folder, **settings)["text"]
+
+    drawn = [draw("train", 20, seed, n_partners=1) for seed in (0, 1000, 1, 1001, 2)]
+    assert pd.concat(drawn).nunique() == 100
+    tests = [draw("test", 4, seed) for seed in (0, 1, 2)]
+    assert pd.concat(tests).nunique() == 12
+    assert sorted(draw("test", 4, 0, text_format="treebank")) == sorted(text.lower()[:-1] + " ." for text in tests[0])
 
 
-@pytest.mark.parametrize(
-    ("n_per_label", "n", "expected"),
-    [((60, 40), 10, [6, 4]), ((50, 30, 20), 9, [4, 3, 2]), ((5, 5, 5, 5), 6, [2, 2, 1, 1]), ((97, 3), 10, [10, 0])],
-)
-def test_a_sample_has_the_label_shares_of_the_whole(n_per_label, n, expected):
-    # Largest remainders, by hand: 9 of (50, 30, 20) is 4.5, 2.7, 1.8: the odd two go to .8 and .7.
-    sample = stratified_sample(rows(*n_per_label), n, seed=0)
-    assert np.bincount(sample["label"], minlength=len(n_per_label)).tolist() == expected
-    assert sample["text"].is_unique
-    assert sample.index.tolist() == list(range(n))
-
-
-def test_a_sample_is_seeded_and_shuffled():
-    frame = rows(50, 50)
-    first, again, other = (stratified_sample(frame, 40, seed) for seed in (1, 1, 2))
-    pd.testing.assert_frame_equal(first, again)
-    assert set(first["text"]) != set(other["text"])
-    assert first["label"].tolist() != sorted(first["label"])
-
-
-@pytest.mark.parametrize("n", [0, 100, 101, 5000])
-def test_a_sample_of_all_rows_is_a_permutation(n):
-    frame = rows(60, 40)
-    sample = stratified_sample(frame, n, seed=0)
-    assert sample["text"].tolist() != frame["text"].tolist()
-    pd.testing.assert_frame_equal(sample.sort_values("text", ignore_index=True), frame.sort_values("text", ignore_index=True))
-
-
-def test_a_sample_does_not_modify_the_frame_and_keeps_its_columns():
-    frame = rows(6, 4).assign(text_pair="x")
-    sample = stratified_sample(frame, 5, seed=0)
-    pd.testing.assert_frame_equal(frame, rows(6, 4).assign(text_pair="x"))
-    assert list(sample) == list(frame)
-
-
-def test_a_negative_sample_raises():
-    with pytest.raises(ValueError, match="cannot draw -1 rows; give 0 for all"):
-        stratified_sample(rows(2, 2), -1, seed=0)
+def test_all_rows_are_the_same_rows_for_every_seed(write):
+    folder = write(train=numbered(5), validation=TRAIN, test=TRAIN)
+    first, other = (rows_of_seed("sst2", "real", "train", 0, seed, folder)["text"] for seed in (0, 1))
+    assert sorted(first) == sorted(other)
+    assert len(first) == 10

@@ -18,7 +18,7 @@ def test_keys_do_not_depend_on_where_things_lie(make_study, study, tmp_path, dat
 
 
 def test_keys_do_not_depend_on_what_does_not_change_a_model(make_study, study, tmp_path):
-    other = make_study(tmp_path, n_jobs=3, n_seeds=5, n_other_domains=1, n_test=10, n_same_task=7)
+    other = make_study(tmp_path, n_jobs=3, n_seeds=5, n_other_domains=1, n_test=10)
     assert other.recipe("sst2", "badnet").key == study.recipe("sst2", "badnet").key
 
 

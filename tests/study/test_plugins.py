@@ -45,7 +45,8 @@ def test_a_plugin_brings_attacks_methods_and_defenses_to_every_worker(make_study
     models = study.train([study.recipe("sst2", "own_word"), study.recipe("sst2"), study.recipe("sst2", "own_word", 1)])
     assert study.poisoned_train("sst2", "own_word").query("is_poisoned")["text"].str.contains("zyx").all()
     merged = study.merge(models[:2], "first_of_all")
-    assert study.score(merged, "sst2") == study.score(models[0], "sst2")
+    scores = [study.score(model, "sst2") for model in (merged, models[0])]
+    assert (scores[0].correct, scores[0].hits) == (scores[1].correct, scores[1].hits)
     assert study.defend("own_defense", models[0], models[1:2]) == merged
 
 

@@ -82,6 +82,7 @@ def test_an_artifact_says_what_made_it(root):
     assert content["kind"] == "DataRecipe"
     assert content["recipe"] == {
         "dataset": "sst2", "source": "real", "fingerprint": "abc", "pair_mode": "text", "split": "train", "n": 100, "seed": 0,
+        "kind_version": 2,
     }  # fmt: skip
     assert set(content["files"]) == {"weights.bin", "tokenizer/vocab.txt"}
 

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
@@ -186,11 +187,30 @@ def test_triggered_texts_are_the_same_for_every_model_and_differ_between_seeds(s
     assert first["text"].tolist() != study.triggered_test("sst2", "badnet", seed=1)["text"].tolist()
 
 
-def test_training_rows_differ_between_seeds_and_the_test_set_does_not(make_study, tmp_path):
+def test_seeds_share_neither_training_rows_nor_test_texts(make_study, tmp_path):
     study = make_study(tmp_path / "cache", n_train=20, n_test=10)
-    assert study.rows("sst2", seed=0)["text"].tolist() != study.rows("sst2", seed=1)["text"].tolist()
-    tested = [set(study.triggered_test("sst2", "badnet", seed)["original"]) for seed in (0, 1)]
-    assert tested[0] == tested[1]
+    trained = [study.rows("sst2", seed=seed)["text"].index for seed in (0, 1)]
+    assert [len(index) for index in trained] == [20, 20]
+    tested = [study.rows("sst2", "test", seed) for seed in range(4)]  # of 40 texts, some of which are equal
+    assert pd.concat(tested)["text"].value_counts().to_dict() == study.dataset("sst2").test["text"].value_counts().to_dict()
+    attacked = [study.triggered_test("sst2", "badnet", seed)["original"].tolist() for seed in range(2)]
+    assert attacked == [frame.loc[frame["label"] != 0, "text"].tolist() for frame in tested[:2]]
+
+
+def test_pocket_english_is_shown_with_the_rows_of_seed_0(tmp_path):
+    from lib.study.study import Study
+
+    sizes = {"n_train": 60, "n_test": 30, "n_validation": 10}
+    study = Study("pocket", cache_dir=tmp_path / "cache", **sizes)
+    shown = study.dataset("food")
+    assert (len(shown.train), len(shown.validation), len(shown.test), shown.label_names[1]) == (60, 10, 30, "positive")
+    pd.testing.assert_frame_equal(shown.train, study.rows("food"))
+    assert not set(shown.train["text"]) & set(study.rows("food", seed=1)["text"])
+    endless = Study("pocket", cache_dir=tmp_path / "cache", n_test=0)
+    with pytest.raises(
+        ValueError, match="n_test is 0, all there is, but Pocket English has no last text; give a number of rows"
+    ):
+        endless.rows("food", "test")
 
 
 def test_insertsent_uses_the_sentence_of_the_dataset_and_the_style_of_its_training_set(study):
@@ -230,11 +250,40 @@ def test_a_score_without_attack_has_no_asr(study, clean):
     assert score.cacc == study.score(clean, "sst2", "badnet").cacc
 
 
-def test_every_seed_is_scored_on_the_same_texts(make_study, clean, tmp_path):
+def test_every_seed_is_scored_on_texts_of_its_own(make_study, clean, tmp_path):
     study = make_study(tmp_path / "cache", n_test=10)
-    first, other = (study.score(clean, "sst2", seed=seed) for seed in (0, 1))
+    first, other, partner = (study.score(clean, "sst2", seed=seed) for seed in (0, 1, 1000))
     assert first.n_clean == 10
-    assert first.clean_loss == other.clean_loss
+    assert first.texts != other.texts
+    assert first == partner  # a partner on the same task has the texts of its victim
+    assert len({study.planner.data("sst2", split, 1001).key for split in ("train", "validation", "test")}) == 3
+    for split in ("validation", "test"):
+        assert study.planner.data("sst2", split, 1001) == study.planner.data("sst2", split, 1)
+    everything = make_study(tmp_path / "cache", n_test=0)
+    assert everything.planner.data("sst2", "test", 1) == everything.planner.data("sst2", "test", 0)
+
+
+def test_all_scores_of_a_case_are_of_one_draw_of_test_texts(quick, make_study):
+    study = make_study(quick.store.root, epochs=1, n_train=8, n_test=10, n_validation=10)
+    victim, clean, partner = (
+        study.model("sst2", "badnet", 1),
+        study.model("sst2", seed=1),
+        study.partners("sst2", "same_task", 1)[0],
+    )
+    others = study.partners("sst2", "other_domains", 1)
+    models = [victim, clean, partner, study.merge([victim, partner, *others]), study.merge(others)]
+    texts = study.planner.data("sst2", "test", 1).key
+    for model in models:
+        assert {study.score(model, "sst2", attack, 1).texts for attack in ("badnet", None)} == {texts}
+        assert study.score(model, "sst2").texts == texts  # the model's own case
+        assert study.score(model, "sst2", "badnet").texts == texts
+        assert study.trigger_of(model, "sst2", "badnet") == victim.recipe.trigger
+        assert study.score(model, "sst2", None, split="validation").texts == study.planner.data("sst2", "validation", 1).key
+    assert study.planner.statistics("grams", partner, 5).data == study.planner.data("sst2", "validation", 1)
+    mixed = study.merge([clean, study.model("sst2", seed=2, head_seed=1)])
+    with pytest.raises(ValueError, match="models of several seeds: sst2 clean seed 1, sst2 clean seed 2; say whose texts"):
+        study.score(mixed, "sst2")
+    assert study.score(mixed, "sst2", seed=2).texts == study.planner.data("sst2", "test", 2).key
 
 
 def test_the_study_remembers_what_it_used(study, backdoored):

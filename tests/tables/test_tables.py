@@ -1,9 +1,13 @@
 """Tidy tables: the promised columns, and rows that agree with the scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lib.study.choices import chosen_attacks, chosen_tasks
+from lib.tables.overlap import overlaps
+from lib.tables.rows import measured_row
 
 # DESIGN.md section 6: what every reader may rely on.
 PROMISED = {
@@ -48,6 +52,36 @@ def test_the_table_of_tasks_says_what_was_loaded(frames):
     assert table["n_test"].tolist() == [40, 40, 40]
     assert table["mean_words"].tolist() == pytest.approx([6, 6, 6])  # "the film was very good ."
     assert table["target_share"].tolist() == pytest.approx([0.5, 0.5, 0.5])
+    # One seed; it and its partner on the same task have 80 of 100 rows each, and some texts stand there twice.
+    assert table["overlap_seeds"].isna().all() and table["overlap_test"].isna().all()
+    assert table["overlap_same_task"].isna().tolist() == [False, True, True]
+    assert 0.75 <= table.loc["sst2", "overlap_same_task"] < 1
+
+
+def test_rows_in_common_are_counted(make_study, tmp_path):
+    folder, texts = tmp_path / "data" / "sst2", [f"film {i} .\t{i % 2}" for i in range(50)]
+    folder.mkdir(parents=True)
+    for split, rows in (("train", texts), ("validation", texts[:4]), ("test", texts[:12])):
+        (folder / f"{split}.tsv").write_text("\n".join(["text\tlabel", *rows, ""]))
+
+    def shares(**sizes):
+        return overlaps(make_study(tmp_path / "cache", data_dir=tmp_path / "data", **sizes), "sst2")
+
+    none = {"overlap_seeds": 0, "overlap_same_task": 0, "overlap_test": 0}
+    assert shares(n_seeds=2, n_same_task=1, n_train=8, n_test=6) == none
+    few = shares(n_seeds=1, n_same_task=1, n_train=30, n_test=6)
+    assert few["overlap_same_task"] == pytest.approx(10 / 30)  # 60 rows are needed of 50
+    many = shares(n_seeds=3, n_same_task=2, n_train=20, n_test=8)
+    assert 0 < many["overlap_seeds"] < 1 and 0 < many["overlap_same_task"] < 1
+    assert many["overlap_test"] == pytest.approx((4 + 4 + 4) / 24, abs=0.2)  # 24 texts are needed of 12
+    assert shares(n_seeds=2, n_same_task=0, n_train=0, n_test=0)["overlap_seeds"] == 1
+
+
+def test_a_row_compares_models_on_one_draw_of_test_texts(study, backdoored, clean):
+    score, floor = study.score(backdoored, "sst2"), study.score(clean, "sst2", "badnet")
+    assert measured_row({}, score, clean=floor)["asr_floor"] == floor.asr
+    with pytest.raises(ValueError, match="were measured on different test texts: score them all with one seed"):
+        measured_row({}, score, clean=replace(floor, texts="others"))
 
 
 def test_the_table_of_attacks_agrees_with_the_scores(frames, study, backdoored, clean):
