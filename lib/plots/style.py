@@ -21,7 +21,7 @@ from lib.metrics.columns import title_of
 
 PALETTE = sns.color_palette("colorblind")
 RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
-RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc")}
+RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc", "asr_rise")}
 ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
 FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 
@@ -54,7 +54,7 @@ def finish(
     n_seeds = table["seed"].nunique()
     tasks = ", ".join(dict.fromkeys(table["task"])) if "task" in table else ""
     seeds = f"mean of {n_seeds} seeds" if n_seeds > 1 else "one seed"
-    interval = f"95 % intervals over {'seeds and ' if n_seeds > 1 else ''}texts" if has_intervals else ""
+    interval = ("95 % t-intervals over seeds" if n_seeds > 1 else "95 % intervals over texts") if has_intervals else ""
     height = figure.get_figheight()
     figure.suptitle(title, fontsize=11.5, y=1 - 0.06 / height, va="top")
     subtitle = " | ".join(part for part in (tasks, seeds, interval) if part)
