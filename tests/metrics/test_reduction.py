@@ -137,9 +137,9 @@ def test_examples_stay_paired():
 def test_seeds_are_shared_by_all_cells():
     # What one cell gains with a seed the other loses: the mean over cells is the same whichever seeds are drawn.
     after = {("a", 0): 0.0, ("a", 1): 1.0, ("b", 0): 1.0, ("b", 1): 0.0}
-    runs = pd.DataFrame([run("sst2", attack, seed, 1.0, rate, 0.0, n=10_000) for (attack, seed), rate in after.items()])
+    runs = pd.DataFrame([run("sst2", attack, seed, 1.0, rate, 0.0, n=500) for (attack, seed), rate in after.items()])
     table = reduction_table(runs).set_index("attack")
-    assert table.iloc[-1][["points_low", "points_high"]].tolist() == pytest.approx([0.5, 0.5], abs=2e-3)
+    assert table.iloc[-1][["points_low", "points_high"]].tolist() == pytest.approx([0.5, 0.5], abs=0.03)
     assert table.loc["a", ["points_low", "points_high"]].to_numpy()[0].tolist() == pytest.approx([-1.0, 1.0])
     row = interval_table(runs).set_index("measure").loc["points"]
     assert row[["mean_bootstrap_low", "mean_bootstrap_high"]].tolist() == pytest.approx([0.5, 0.5])
