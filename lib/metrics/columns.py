@@ -62,6 +62,7 @@ COLUMNS: dict[str, Column] = {
         words_changed="edits per word of the original text | edits per word",
         rejected_clean="share of clean test texts that an input filter rejects",
         merged_flip_rate="`flip_rate` of the merge",
+        lowest_cacc="lowest CACC on the way from the backdoored model to its partner",
     ),
     **_columns(
         "change",
@@ -92,6 +93,8 @@ COLUMNS: dict[str, Column] = {
         similarity_shuffled="the same of texts that do not belong together",
         mean_words="mean number of words of the training texts",
         kept="share of the backdoor's direction that a merge keeps",
+        barrier="rise of the clean loss above the straight line to the partner, in nats",
+        excess_loss="share by which the training loss lay above that of guessing, mean over steps",
     ),
     **_columns(
         "setting",
@@ -112,7 +115,7 @@ COLUMNS: dict[str, Column] = {
         n_partners="clean models in the merge",
         n_domains="other domains in the merge",
         n_backdoored="models in the merge that share the backdoor",
-        n_unstable="models in the merge whose training loss returned to chance",
+        n_unstable="models in the merge whose training was unstable",
         n_clean="clean test texts",
         n_triggered="attackable test texts",
         n_train="training rows",
@@ -152,6 +155,8 @@ COLUMNS: dict[str, Column] = {
         is_stable="whether the training was stable", trained_on="dataset of the training", tested_on="dataset of the test",
         profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
         defense="defense", measure="column of a table that a mean is of",
+        is_good_alone="whether the backdoored model's CACC is near a clean model's",
+        is_broken="whether the barrier is high",
     ),
 }  # fmt: skip
 

@@ -49,10 +49,10 @@ def reduction_table(table: pd.DataFrame) -> pd.DataFrame:
             `backdoored_untriggered_hits` (the same texts without the trigger) and `attackable` (their rows in the test set).
 
     Returns:
-        One row per (task, attack); then the means of each task, with attack "all"; of each attack, with task "all"; and of all
-        cells. Columns: `RATES`, `OWN_RATES` (how each model does against its own rate without the trigger) and `MEASURES`, each
-        with bounds; `n_seeds`; `n_cells`, and `n_ratio_cells`, those in the ratios; `mcnemar_p`, the largest of the seeds' exact
-        McNemar tests of ASR before against after (cells only); `sign_flip_p`, the exact test of the points over seeds.
+        One row per (task, attack); then the means of each task, with attack "all"; of each attack, with task "all"; and of
+        all cells. Columns: `RATES`, `OWN_RATES` (how each model does against its own rate without the trigger) and `MEASURES`,
+        each with bounds; `n_seeds`; `n_cells`, and `n_ratio_cells`, those in the ratios; `mcnemar_p`, the largest of the seeds'
+        exact McNemar tests of ASR before against after (cells only); `sign_flip_p`, the exact test of the points over seeds.
 
     Raises:
         ValueError: for an empty table, cells with different seeds, or two rows of one cell and seed.
@@ -72,8 +72,8 @@ def reduction_table(table: pd.DataFrame) -> pd.DataFrame:
 def interval_table(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Two kinds of intervals of the means over all cells: t-intervals over seeds, and a hierarchical bootstrap beside them.
 
-    The bootstrap draws seeds, the same for all cells, then test texts, the same for all cells of a task and seed. With few seeds
-    it is too short.
+    The bootstrap draws seeds, the same for all cells, then test texts, the same for all cells of a task and seed. With few
+    seeds it is too short.
 
     Args:
         table: as for `reduction_table`.

@@ -27,8 +27,9 @@ def summarise(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         by: columns that define the groups; the order of the groups is that of the table.
 
     Returns:
-        One row per group: `by`, `cacc`, `cacc_low`, `cacc_high`, `asr`, `asr_low`, `asr_high`, the same of `asr_rise` (ASR minus
-        the same model's rate without the trigger) if the table tells it, `n_seeds`, and the mean of `asr_floor` if it has it.
+        One row per group: `by`, `cacc`, `cacc_low`, `cacc_high`, `asr`, `asr_low`, `asr_high`, the same of `asr_rise` (ASR
+        minus the same model's rate without the trigger) if the table tells it, `n_seeds`, and the mean of `asr_floor` if it
+        has one.
     """
     rows = []
     for values, group in table.groupby(list(by), sort=False):

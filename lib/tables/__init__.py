@@ -6,7 +6,8 @@ May import: `study` and everything below it, no figure and no notebook.
 from lib.tables.agreement import agreement_table
 from lib.tables.architectures import architectures_table, heads_table
 from lib.tables.attacks import attacks_table, loss_curves
-from lib.tables.coefficient import barrier_table, chosen_coefficients, coefficient_table, task_arithmetic_table
+from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
+from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.domains import domains_table, partner_kinds_table
 from lib.tables.epochs import epochs_table
@@ -44,6 +45,8 @@ __all__ = [
     "stability_finding",
     "stealth_table",
     "story_table",
+    "strayed_findings",
+    "strayed_table",
     "suspect_table",
     "sweeps_table",
     "task_arithmetic_table",

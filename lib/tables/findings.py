@@ -30,9 +30,10 @@ def headline_findings(headline: pd.DataFrame) -> Iterator[str]:
         )
     yield (
         f"That is {points(-mean.points)} [{points(-mean.points_high)}, {points(-mean.points_low)}]; relative "
-        f"{_rate(mean, 'relative')} as the mean of ratios and {_rate(mean, 'relative_of_means')} as the ratio of means; removed "
-        f"share {_rate(mean, 'removed_share')} and {_rate(mean, 'removed_share_of_means')}. Ratios are over the "
-        f"{mean.n_ratio_cells:.0f} of {mean.n_cells:.0f} cells in which the attack adds {100 * MIN_REMOVABLE:.0f} points or more."
+        f"{_rate(mean, 'relative')} as the mean of ratios and {_rate(mean, 'relative_of_means')} as the ratio of means; "
+        f"removed share {_rate(mean, 'removed_share')} and {_rate(mean, 'removed_share_of_means')}. Ratios are over the "
+        f"{mean.n_ratio_cells:.0f} of {mean.n_cells:.0f} cells in which the attack adds {100 * MIN_REMOVABLE:.0f} points or "
+        f"more to the floor."
     )
     costly = by_task.loc[by_task["cacc_change"].idxmin()]
     yield (
@@ -63,7 +64,7 @@ def stability_finding(merging: pd.DataFrame) -> str:
     stable = rows[rows["n_unstable"] == 0]
     if len(stable) == len(rows):
         return "Every training behind these averages was stable."
-    found = f"{len(rows) - len(stable)} of {len(rows)} averages hold a model whose training loss returned to chance"
+    found = f"{len(rows) - len(stable)} of {len(rows)} averages hold a model whose training was unstable"
     where = ", ".join(
         f"{task} {n}" for task, n in (rows["n_unstable"] > 0).groupby(rows["task"], sort=False).sum().items() if n
     )

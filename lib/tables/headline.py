@@ -13,8 +13,8 @@ def headline_table(merging: pd.DataFrame, profile: str) -> pd.DataFrame:
     """Table `90_headline`: every cell of tasks and attacks before and after, and their means, with intervals.
 
     The ASR stands in three forms: as it is, with the ASR of a clean model beside it (`asr_floor`); above the same model's rate
-    on the same texts without the trigger (`asr_rise`); and as the share that the trigger flips (`flip_rate`). Intervals are 95 %
-    t-intervals over seeds; see `lib.metrics.reduction.reduction_table`.
+    on the same texts without the trigger (`asr_rise`); and as the share that the trigger flips (`flip_rate`). Intervals are
+    95 % t-intervals over seeds; see `lib.metrics.reduction.reduction_table`.
 
     Args:
         merging: table `04_merging`.
@@ -60,7 +60,8 @@ def tests_table(merging: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (claim, values), p, adjusted in zip(differences.items(), p_values, holm(p_values), strict=True):
         part = over_seeds(claim, values)
-        row = {"claim": claim, "mean_difference": part.value, "mean_difference_low": part.low, "mean_difference_high": part.high}
+        row = {"claim": claim, "mean_difference": part.value}
+        row |= {"mean_difference_low": part.low, "mean_difference_high": part.high}
         rows.append(row | {"n_seeds": part.n_seeds, "sign_flip_p": p, "holm_p": adjusted})
     return pd.DataFrame(rows)
 

@@ -64,7 +64,8 @@ def test_one_seed_decides_nothing(tmp_path):
 def test_what_was_found_has_its_intervals_and_both_forms_of_a_ratio(tmp_path):
     table = reductions((0.15, 0.13))
     found, mean = agreement(tmp_path, **{"04_reduction_other_domains": table})["found"], table.iloc[-1]
-    assert found.iloc[0].startswith(f"relative 86.0% [{mean.relative_low:.1%}, {mean.relative_high:.1%}]; relative of means 86.0%")
+    bounds = f"[{mean.relative_low:.1%}, {mean.relative_high:.1%}]"
+    assert found.iloc[0].startswith(f"relative 86.0% {bounds}; relative of means 86.0% {bounds}; removed share ")
     assert found.iloc[3].startswith("sst2 94.4% [") and "; olid 96.7% [" in found.iloc[3]
 
 

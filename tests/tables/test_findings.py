@@ -84,7 +84,7 @@ def test_the_headline_names_the_mean_in_all_its_forms_and_the_worst_cells():
     assert "it flips 100.0% and 22.0% [25.0%, 75.0%] of the texts" in text
     assert "-80.0 points [-75.0 points, -25.0 points]; relative 80.0% [25.0%, 75.0%] as the mean of ratios and 79.0%" in text
     assert "removed share 75.0% [25.0%, 75.0%] and 77.0%" in text
-    assert "over the 1 of 2 cells in which the attack adds 10 points or more" in text
+    assert "over the 1 of 2 cells in which the attack adds 10 points or more to the floor." in text
     assert "by -1.0 points [+25.0 points, +75.0 points] on average, and by -3.0 points" in text and "on agnews" in text
     assert "Least is removed for lws on agnews: 60.0%" in text
     assert text.endswith("Brackets are 95 % t-intervals over 3 seeds.")
@@ -111,6 +111,6 @@ def merging(*n_unstable):
 def test_unstable_trainings_behind_the_averages_are_told_and_left_out_once():
     assert stability_finding(merging(0, 0)) == "Every training behind these averages was stable."
     found = stability_finding(merging(0, 2, 0, 1))
-    assert found.startswith("2 of 4 averages hold a model whose training loss returned to chance (qnli 2).")
+    assert found.startswith("2 of 4 averages hold a model whose training was unstable (qnli 2).")
     assert found.endswith("Without them: ASR 100.0% to 20.0%, floor 10.0%, CACC +1.0 points.")
-    assert stability_finding(merging(1)).endswith("returned to chance (qnli 1).")
+    assert stability_finding(merging(1)).endswith("was unstable (qnli 1).")
