@@ -12,8 +12,8 @@ from lib.plots.style import attack_title
 def plot_headline(table: pd.DataFrame) -> Figure:
     """Table `04_merging`: ASR, ASR above the same model's own rate, and CACC before and after a merge.
 
-    The merge is the average with all other domains. One line per task and attack; bars are 95 % t-intervals over seeds. Published texts have no rate of their own without the
-    trigger: a table with some of them has no panel for it.
+    The merge is the average with all other domains. One line per task and attack; bars are 95 % t-intervals over seeds.
+    Published texts have no rate of their own without the trigger: a table with some of them has no panel for it.
     """
     rows = table[table["partners"] == "other_domains"]
     named = rows.assign(cell=rows["task"] + ", " + rows["attack"].map(attack_title))
