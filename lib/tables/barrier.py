@@ -66,6 +66,7 @@ def strayed_table(barrier: pd.DataFrame) -> pd.DataFrame:
 
 def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
     """A sentence for each rate of table `06_strayed`, and one on what the warnings are worth."""
+    strayed = strayed.assign(instability=strayed["instability"].fillna(""))  # an empty cell of a file is NaN
     for rate, victims in strayed.groupby("learning_rate"):
         hidden = victims["is_good_alone"] & victims["is_broken"]
         yield (
@@ -78,6 +79,6 @@ def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
                 f"{row.victim}: CACC {row.backdoored_cacc:.1%} alone and {row.lowest_cacc:.1%} at worst on the way to a model "
                 f"of {row.clean_model_cacc:.1%}, barrier {row.barrier:.2f} nats; {row.instability or 'no warning'}."
             )
-    is_warned = strayed["instability"].fillna("") != ""
+    is_warned = strayed["instability"] != ""
     broken, whole = is_warned[strayed["is_broken"]], is_warned[~strayed["is_broken"]]
     yield f"Warned of: {broken.sum()} of {len(broken)} victims with a barrier, {whole.sum()} of {len(whole)} without."
