@@ -107,7 +107,7 @@ POCKET = Profile(
         "pocket-bert lora_rank=8 learning_rate=5e-3",
         "pocket-llama lora_rank=8 learning_rate=5e-3",
     ),
-    unstable_learning_rate=1.2e-2,
+    unstable_learning_rate=7.5e-3,  # some victims learn and stray, others come through whole; at 1.2e-2 they learn nothing
     n_jobs=0,
     engine="processes",
     num_gpus=0.0,

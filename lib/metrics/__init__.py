@@ -3,20 +3,18 @@
 May import: nothing of this package. It knows arrays and tables of numbers, no dataset, no tokenizer and no model.
 """
 
+from lib.metrics.intervals import seed_interval, text_variance, wilson_interval
 from lib.metrics.rates import (
     attack_outcomes,
     attack_success_rate,
-    bootstrap_interval,
     clean_accuracy,
     excess_asr,
     flip_rate,
     loss_barrier,
     pareto_front,
     removed_share,
-    seed_interval,
-    wilson_interval,
 )
-from lib.metrics.reduction import most_models, reduction_table
+from lib.metrics.reduction import cells_of, interval_table, means_by, most_models, reduction_table
 from lib.metrics.scores import Score, score_logits
 from lib.metrics.significance import holm, mcnemar_p_value, sign_flip_p_value
 from lib.metrics.stealth import stealth
@@ -26,13 +24,15 @@ __all__ = [
     "Score",
     "attack_outcomes",
     "attack_success_rate",
-    "bootstrap_interval",
+    "cells_of",
     "clean_accuracy",
     "excess_asr",
     "flip_rate",
     "holm",
+    "interval_table",
     "loss_barrier",
     "mcnemar_p_value",
+    "means_by",
     "most_models",
     "pareto_front",
     "points",
@@ -43,5 +43,6 @@ __all__ = [
     "sign_flip_p_value",
     "stealth",
     "summarise",
+    "text_variance",
     "wilson_interval",
 ]

@@ -1,7 +1,7 @@
 """The columns of the tables: what each holds, in one place for those who write, compare and draw them.
 
 A rate is a fraction in [0, 1], a change a difference of two rates; `_low` and `_high` at the end of a name are the bounds of
-its 95 % interval.
+its 95 % interval over seeds, `_bootstrap_low` and `_bootstrap_high` those of a bootstrap, which is too short with few seeds.
 """
 
 from __future__ import annotations
@@ -43,12 +43,18 @@ COLUMNS: dict[str, Column] = {
         flip_rate="share sent to the target by the trigger, of those that are not sent there without it | flip rate",
         asr_floor="ASR of a clean model of the same task and seed | ASR of a clean model",
         clean_model_cacc="CACC of that model | CACC of a clean model",
+        clean_model_asr_untriggered="`asr_untriggered` of that model",
+        clean_model_flip_rate="`flip_rate` of that model",
         backdoored_asr="ASR of the backdoored model alone",
         backdoored_cacc="CACC of the backdoored model alone",
+        backdoored_asr_untriggered="`asr_untriggered` of the backdoored model alone",
+        backdoored_flip_rate="`flip_rate` of the backdoored model alone",
         merged_asr="ASR of the merge",
         merged_cacc="CACC of the merge",
         partners_only_asr="ASR of the partners' merge without the backdoored model | ASR without the backdoored model",
         partners_only_cacc="CACC of the partners' merge without the backdoored model | CACC without the backdoored model",
+        partners_only_asr_untriggered="`asr_untriggered` of the partners' merge without the backdoored model",
+        partners_only_flip_rate="`flip_rate` of the partners' merge without the backdoored model",
         validation_cacc="accuracy on clean validation texts",
         suspect_validation_cacc="the same of the backdoored model alone",
         share_changed="share of the attackable texts that the trigger changed | share of texts changed",
@@ -58,16 +64,24 @@ COLUMNS: dict[str, Column] = {
         overlap_test="share of the test texts of a seed that another seed has, too; mean over seeds",
         words_changed="edits per word of the original text | edits per word",
         rejected_clean="share of clean test texts that an input filter rejects",
+        merged_flip_rate="`flip_rate` of the merge",
+        lowest_cacc="lowest CACC on the way from the backdoored model to its partner",
     ),
     **_columns(
         "change",
         excess_asr="ASR above that of a clean model; may be negative",
         excess="the same, mean over attacks and seeds",
+        asr_rise="ASR minus the same model's rate without the trigger | ASR above the model's own rate",
         points="ASR before minus ASR after",
-        relative="the same over the ASR before",
-        removed_share="the same over what the attack adds to the ASR of a clean model",
+        relative="the same over the ASR before; mean of the cells' ratios",
+        removed_share="the same over what the attack adds to the ASR of a clean model; mean of the cells' ratios",
         cacc_change="CACC after minus CACC before",
         mean_difference="mean over seeds of the difference that a claim is about",
+        relative_of_means="mean points over mean ASR before",
+        removed_share_of_means="mean points over the mean of what the attacks add",
+        backdoored_asr_rise="`asr_rise` of the backdoored model alone",
+        merged_asr_rise="`asr_rise` of the merge",
+        mean="of a measure over all cells and seeds",
     ),
     **_columns(
         "measure",
@@ -82,6 +96,8 @@ COLUMNS: dict[str, Column] = {
         similarity_shuffled="the same of texts that do not belong together",
         mean_words="mean number of words of the training texts",
         kept="share of the backdoor's direction that a merge keeps",
+        barrier="rise of the clean loss above the straight line to the partner, in nats",
+        excess_loss="share by which the training loss lay above that of guessing, mean over steps",
     ),
     **_columns(
         "setting",
@@ -96,11 +112,13 @@ COLUMNS: dict[str, Column] = {
         "count",
         seed="of the run",
         n_seeds="seeds behind a mean",
+        n_cells="cells of tasks and attacks behind a mean",
+        n_ratio_cells="cells in the ratios: those in which the attack adds 10 points or more to the floor",
         n_models="models in the merge, the backdoored one included | models in the average",
         n_partners="clean models in the merge",
         n_domains="other domains in the merge",
         n_backdoored="models in the merge that share the backdoor",
-        n_unstable="models in the merge whose training loss returned to chance",
+        n_unstable="models in the merge whose training was unstable",
         n_clean="clean test texts",
         n_triggered="attackable test texts",
         n_train="training rows",
@@ -121,6 +139,9 @@ COLUMNS: dict[str, Column] = {
         "outcomes",
         correct="of the model on clean texts",
         hits="of the trigger",
+        untriggered_hits="of the same texts without the trigger",
+        backdoored_untriggered_hits="the same of the backdoored model",
+        attackable="rows of the test set that the trigger is put into",
         backdoored_correct="the same of the backdoored model",
         backdoored_hits="the same of the backdoored model",
         clean_correct="the same of a clean model",
@@ -136,7 +157,9 @@ COLUMNS: dict[str, Column] = {
         target_label="label that the attacker wants", regime="which rows are poisoned", trigger_source="fitted or published",
         is_stable="whether the training was stable", trained_on="dataset of the training", tested_on="dataset of the test",
         profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
-        defense="defense",
+        defense="defense", measure="column of a table that a mean is of",
+        is_good_alone="whether the backdoored model's CACC is near a clean model's",
+        is_broken="whether the barrier is high",
     ),
 }  # fmt: skip
 
@@ -144,10 +167,10 @@ COLUMNS: dict[str, Column] = {
 def column_of(name: str) -> Column | None:
     """What a column of a table holds; bounds are like what they bound. None for a column of somebody else's table.
 
-    >>> column_of("asr_low").kind, column_of("points_high").kind, column_of("negative")
+    >>> column_of("asr_low").kind, column_of("points_bootstrap_high").kind, column_of("negative")
     ('rate', 'change', None)
     """
-    return COLUMNS.get(name.removesuffix("_low").removesuffix("_high"))
+    return COLUMNS.get(name.removesuffix("_low").removesuffix("_high").removesuffix("_bootstrap"))
 
 
 def title_of(name: str) -> str:

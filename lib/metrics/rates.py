@@ -1,4 +1,4 @@
-"""Metrics of the study: CACC, ASR and its floor, and intervals. Rates are fractions in [0, 1].
+"""Metrics of the study: CACC, ASR and its floor. Rates are fractions in [0, 1]; intervals are in `lib.metrics.intervals`.
 
 `merging` and `metrics` know arrays only: no dataset, no tokenizer. A rejected input has prediction -1 (`REJECTED`), which
 is neither a right label nor the target, so denominators never move.
@@ -6,13 +6,11 @@ is neither a right label nor the target, so denominators never move.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 REJECTED = -1
-MIN_REMOVABLE = 0.05  # an attack that adds less than this to its floor leaves nothing to remove
+MIN_REMOVABLE = 0.10  # an attack that adds less than this to its floor leaves too little to divide by
 
 
 def _same_length(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -90,13 +88,22 @@ def excess_asr(asr: float, asr_floor: float) -> float:
 
 
 def removed_share(asr_before: float, asr_after: float, asr_floor: float) -> float:
-    """Share of the removable ASR that a defense removed; NaN where the attack adds less than 0.05 to the floor.
+    """Share of the removable ASR that a defense removed; NaN where the attack adds less than 0.10 to the floor.
 
     >>> round(removed_share(0.98, 0.24, 0.09), 3)
     0.831
     """
     removable = asr_before - asr_floor
-    return float("nan") if removable < MIN_REMOVABLE else (asr_before - asr_after) / removable
+    return (asr_before - asr_after) / removable if is_enough(removable) else float("nan")
+
+
+def is_enough(removable: ArrayLike) -> NDArray[np.bool_]:
+    """Whether an attack adds enough to its floor, `MIN_REMOVABLE` or more, to divide by it.
+
+    >>> is_enough([0.3 - 0.2, 0.09]).tolist()
+    [True, False]
+    """
+    return np.asarray(removable) >= MIN_REMOVABLE - 1e-9  # 0.3 - 0.2 is a little less than 0.1
 
 
 def flip_rate(clean_predictions: ArrayLike, predictions: ArrayLike, labels: ArrayLike, target_label: int) -> float:
@@ -145,77 +152,3 @@ def loss_barrier(coefficients: ArrayLike, losses: ArrayLike, above: str = "chord
     if above == "mean_ends":
         return float(values.max() - (values[0] + values[-1]) / 2)
     return float((values - (1 - places) * values[0] - places * values[-1]).max())
-
-
-def wilson_interval(n_successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of one rate: useful where a bootstrap of equal outcomes has no width.
-
-    >>> [round(bound, 4) for bound in wilson_interval(0, 240)]
-    [0.0, 0.0158]
-    >>> [round(bound, 4) for bound in wilson_interval(12, 240)]
-    [0.0288, 0.0853]
-    """
-    from scipy.stats import binomtest
-
-    interval = binomtest(n_successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def bootstrap_interval(
-    outcomes_per_seed: Sequence[ArrayLike], rng: np.random.Generator, confidence: float = 0.95, n_draws: int = 2000
-) -> tuple[float, float]:
-    """Percentile interval of the mean over seeds, by a hierarchical bootstrap: first seeds, then rows within each seed.
-
-    With one seed this is the ordinary bootstrap over rows and says nothing about other training runs.
-
-    Args:
-        outcomes_per_seed: one array of 0/1 outcomes (or of any numbers) per seed, each of shape (n_rows,).
-        rng: source of the draws.
-        confidence: coverage, in (0, 1).
-        n_draws: bootstrap draws.
-
-    Raises:
-        ValueError: if there is no seed, an empty one, or a confidence outside (0, 1).
-
-    >>> bootstrap_interval([[1, 1, 1]], np.random.default_rng(0))
-    (1.0, 1.0)
-    """
-    arrays = [np.asarray(outcomes, dtype=float) for outcomes in outcomes_per_seed]
-    if not arrays or any(array.size == 0 for array in arrays):
-        raise ValueError("a bootstrap needs at least one seed with at least one outcome")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; it must lie in (0, 1)")
-    # All row draws of a seed at once; a second, smaller draw then picks which seeds enter each replicate.
-    n_seeds = len(arrays)
-    seed_means = np.stack(
-        [_row_means(array, rng, n_draws * n_seeds).reshape(n_draws, n_seeds) for array in arrays]
-    )  # (seed, draw, slot)
-    picked = rng.integers(n_seeds, size=(n_draws, n_seeds))  # (draw, slot) -> seed
-    replicates = np.take_along_axis(seed_means, picked[None], axis=0)[0].mean(axis=1)
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _row_means(outcomes: NDArray, rng: np.random.Generator, n_draws: int) -> NDArray:
-    """Means of `n_draws` resamples of the rows. Outcomes take few values: drawing how often each occurs is the same draw."""
-    values, counts = np.unique(outcomes, return_counts=True)
-    n = len(outcomes)
-    return rng.multinomial(n, counts / n, size=n_draws) @ values / n
-
-
-def seed_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Student-t interval of the mean over seeds, the unit for any claim about a method.
-
-    Raises:
-        ValueError: for fewer than two seeds.
-
-    >>> [round(bound, 3) for bound in seed_interval([0.62, 0.55, 0.70, 0.48, 0.66])]
-    [0.493, 0.711]
-    """
-    from scipy.stats import t
-
-    if len(values) < 2:
-        raise ValueError(f"an interval over seeds needs two or more, found {len(values)}")
-    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * spread
-    return mean - half, mean + half

@@ -1,67 +1,111 @@
-"""How much of the ASR a defense removed: three numbers per cell of tasks x attacks, their macro averages, and intervals.
+"""How much of the ASR a defense removed: per cell of tasks x attacks, their macro averages, and intervals.
 
-The literature's "75 % lower" leaves open whether points or per cent are meant, and what a clean model would score. So three
-numbers stand side by side: points (before - after), relative ((before - after) / before) and the removed share ((before -
-after) / (before - floor)). Cells count alike, whatever their number of test texts; seeds are averaged last.
+The literature's "75 % lower" leaves open whether points or per cent are meant, what a clean model would score, and whether
+ratios are averaged or averages divided. So five numbers stand side by side: points (before - after); relative ((before -
+after) / before) and the removed share ((before - after) / (before - floor)), each as the mean of the cells' ratios and as the
+ratio of the cells' means. Cells count alike, whatever their number of test texts.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lib.metrics.rates import MIN_REMOVABLE
+from lib.metrics.intervals import seed_interval
+from lib.metrics.rates import is_enough
+from lib.metrics.resampling import Runs, gradient
 from lib.metrics.significance import mcnemar_p_value, sign_flip_p_value
 
-N_DRAWS = 2000
-MEASURES = ("points", "relative", "removed_share", "cacc_change")
 RATES = ("backdoored_asr", "merged_asr", "asr_floor", "backdoored_cacc", "merged_cacc")
-_ATTACKED = ("backdoored_hits", "hits", "floor_hits")
-_CLEAN = ("backdoored_correct", "correct")
+OWN_RATES = ("backdoored_flip_rate", "merged_flip_rate", "backdoored_asr_rise", "merged_asr_rise")
+RATIOS = ("relative", "relative_of_means", "removed_share", "removed_share_of_means")
+MEASURES = ("points", *RATIOS, "cacc_change")
+NAMES = (*RATES, *OWN_RATES, *MEASURES)
+ALL = "all"
+_RANGES = {
+    **dict.fromkeys((*RATES, "backdoored_flip_rate", "merged_flip_rate"), (0.0, 1.0)),
+    **dict.fromkeys(("backdoored_asr_rise", "merged_asr_rise", "points", "cacc_change"), (-1.0, 1.0)),
+    **dict.fromkeys(("relative", "relative_of_means"), (-np.inf, 1.0)),
+}
 
 
-def reduction_table(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def reduction_table(table: pd.DataFrame) -> pd.DataFrame:
     """Before and after a defense, per cell and on average.
 
-    Intervals are 95 % hierarchical bootstraps: seeds are drawn first, the same for all cells, because models of one seed share
-    a head, partners and training rows; then the test texts of each cell, the same for the models compared.
+    Intervals (`_low`, `_high`) are 95 % t-intervals over seeds, `lib.metrics.intervals.seed_interval`: each seed gives one
+    value, the mean over its cells, so what cells of a seed share (test texts, partners, head) is counted once. They are
+    clipped to what their measure can be. With one seed they are over texts only.
+
+    Ratios of a cell are ratios of its means over seeds. A cell leaves the ratios, of its own row and of all means, if the
+    attack adds less than 10 points (`lib.metrics.rates.MIN_REMOVABLE`) to the floor there, on average over seeds. The rule
+    looks at the cell, never at a draw.
 
     Args:
-        table: one row per task, attack and seed, with one 0/1 outcome per test example in `hits`, `correct`, `backdoored_hits`,
-            `backdoored_correct` and `floor_hits`.
-        seed: of the bootstrap.
+        table: one row per task, attack and seed, with one 0/1 outcome per test text in `correct` and `backdoored_correct`, and
+            per attackable one in `hits`, `backdoored_hits`, `floor_hits`; if known, `untriggered_hits` and
+            `backdoored_untriggered_hits` (the same texts without the trigger) and `attackable` (their rows in the test set).
 
     Returns:
-        One row per (task, attack), then one with task and attack "all", their mean: `RATES` and `MEASURES`, each with `_low`
-        and `_high`; `n_seeds`; `mcnemar_p`, the largest of the seeds' exact McNemar tests of ASR before against after (cells
-        only); `sign_flip_p`, the exact test of the points over seeds.
+        One row per (task, attack); then the means of each task, with attack "all"; of each attack, with task "all"; and of
+        all cells. Columns: `RATES`, `OWN_RATES` (how each model does against its own rate without the trigger) and `MEASURES`,
+        each with bounds; `n_seeds`; `n_cells`, and `n_ratio_cells`, those in the ratios; `mcnemar_p`, the largest of the seeds'
+        exact McNemar tests of ASR before against after (cells only); `sign_flip_p`, the exact test of the points over seeds.
 
     Raises:
         ValueError: for an empty table, cells with different seeds, or two rows of one cell and seed.
     """
-    cells, seeds = _cells(table)
-    rng = np.random.default_rng(seed)
-    picked = rng.integers(len(seeds), size=(N_DRAWS, len(seeds)))  # (draw, slot) -> seed
-    runs = [[frame.loc[number] for number in seeds] for frame in cells.values()]
-    observed = np.stack([[_means(run, _ATTACKED) + _means(run, _CLEAN) for run in cell] for cell in runs], axis=1)
-    drawn = np.stack(
-        [np.concatenate([_resampled(cell, columns, picked, rng) for columns in (_ATTACKED, _CLEAN)], axis=-1) for cell in runs],
-        axis=2,
-    )  # (draw, slot, cell, rate)
-    values, samples = _measures(observed), _measures(drawn)
+    runs = Runs(table)
+    is_kept = _is_kept(runs.means.mean(axis=0))
     rows = []
-    for number, (task, attack) in enumerate(cells):
-        one = [number]
-        row = {"task": task, "attack": attack, "n_seeds": len(seeds), **_described(values[:, one], samples[:, :, one])}
-        row["mcnemar_p"] = max(mcnemar_p_value(run["backdoored_hits"], run["hits"]) for run in runs[number])
-        rows.append(row | {"sign_flip_p": sign_flip_p_value(values[:, number, len(RATES)].tolist())})
-    average = {"task": "all", "attack": "all", "n_seeds": len(seeds), **_described(values, samples), "mcnemar_p": float("nan")}
-    return pd.DataFrame([*rows, average | {"sign_flip_p": sign_flip_p_value(values[:, :, len(RATES)].mean(axis=1).tolist())}])
+    for (task, attack), chosen in _groups(runs.cells):
+        points = runs.means[:, chosen, 0].mean(axis=1) - runs.means[:, chosen, 1].mean(axis=1)
+        row = {"task": task, "attack": attack, "n_seeds": len(runs.seeds), "n_cells": len(chosen)}
+        row |= {"n_ratio_cells": int(is_kept[chosen].sum()), **_described(runs, chosen, is_kept[chosen])}
+        row["mcnemar_p"] = float("nan") if ALL in (task, attack) else _largest_p(runs.rows[chosen[0]])
+        rows.append(row | {"sign_flip_p": sign_flip_p_value(points.tolist())})
+    return pd.DataFrame(rows)
+
+
+def interval_table(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Two kinds of intervals of the means over all cells: t-intervals over seeds, and a hierarchical bootstrap beside them.
+
+    The bootstrap draws seeds, the same for all cells, then test texts, the same for all cells of a task and seed. With few
+    seeds it is too short.
+
+    Args:
+        table: as for `reduction_table`.
+        seed: of the bootstrap.
+
+    Returns:
+        One row per measure: `measure`, `mean`, `mean_low`, `mean_high`, `mean_bootstrap_low`, `mean_bootstrap_high`, `n_seeds`.
+    """
+    mean, runs = reduction_table(table).iloc[-1], Runs(table)
+    samples = _measured(runs.drawn(seed), _is_kept(runs.means.mean(axis=0)))
+    rows = []
+    for name, sample in zip(NAMES, samples.T, strict=True):
+        low, high = np.quantile(sample, (0.025, 0.975))
+        row = {"measure": name, "mean": mean[name], "mean_low": mean[f"{name}_low"], "mean_high": mean[f"{name}_high"]}
+        rows.append(row | {"mean_bootstrap_low": low, "mean_bootstrap_high": high, "n_seeds": len(runs.seeds)})
+    return pd.DataFrame(rows)
+
+
+def cells_of(reductions: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single cells of a `reduction_table`, without the means."""
+    return reductions[(reductions["task"] != ALL) & (reductions["attack"] != ALL)]
+
+
+def means_by(reductions: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows of the means of each task, or of each attack, of a `reduction_table`.
+
+    Args:
+        reductions: as from `reduction_table`.
+        column: "task" or "attack".
+    """
+    other = {"task": "attack", "attack": "task"}[column]
+    return reductions[(reductions[column] != ALL) & (reductions[other] == ALL)]
 
 
 def most_models(table: pd.DataFrame, partners: str) -> pd.DataFrame:
@@ -70,56 +114,58 @@ def most_models(table: pd.DataFrame, partners: str) -> pd.DataFrame:
     return rows[rows["n_models"] == rows.groupby("task")["n_models"].transform("max")]
 
 
-def _cells(table: pd.DataFrame) -> tuple[dict[tuple[str, str], pd.DataFrame], list[int]]:
-    if table.empty:
-        raise ValueError("there is no row to compare before and after")
-    cells = {(str(task), str(attack)): rows for (task, attack), rows in table.groupby(["task", "attack"], sort=False)}
-    seeds = sorted(set(table["seed"]))
-    for cell, rows in cells.items():
-        if sorted(rows["seed"]) != seeds:
-            raise ValueError(f"{cell} has seeds {sorted(rows['seed'])}; every cell must have each of {seeds} once")
-    return {cell: rows.set_index("seed") for cell, rows in cells.items()}, seeds
+def _groups(cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], list[int]]]:
+    """Which cells each row is about."""
+    for number, cell in enumerate(cells):
+        yield cell, [number]
+    for place in (0, 1):
+        for name in dict.fromkeys(cell[place] for cell in cells):
+            chosen = [number for number, cell in enumerate(cells) if cell[place] == name]
+            yield ((name, ALL) if place == 0 else (ALL, name)), chosen
+    yield (ALL, ALL), list(range(len(cells)))
 
 
-def _means(run: pd.Series, columns: Sequence[str]) -> list[float]:
-    return [float(np.mean(run[column])) for column in columns]
+def _is_kept(means: NDArray) -> NDArray[np.bool_]:
+    """Which cells are in the ratios, from their means over seeds, shape (cell, outcome)."""
+    return is_enough(means[:, 0] - means[:, 2])
 
 
-def _resampled(runs: Sequence[pd.Series], columns: Sequence[str], picked: NDArray, rng: np.random.Generator) -> NDArray:
-    """Means of resampled examples of the drawn seeds, shape (draw, slot, column).
+def _largest_p(runs: Sequence[pd.Series]) -> float:
+    return max(mcnemar_p_value(run["backdoored_hits"], run["hits"]) for run in runs)
 
-    Outcomes of one example stay together. There are at most eight kinds of examples, so drawing how often each kind occurs is
-    the same law as drawing examples, and faster.
+
+def _measured(means: NDArray, is_kept: NDArray[np.bool_]) -> NDArray:
+    """`NAMES` along the last axis, from means of outcomes of some cells, shape (..., cell, outcome)."""
+    before, after, floor, cacc_before, cacc_after, own_before, own_after, flips_before, flips_after = np.moveaxis(means, -1, 0)
+    removed, removable = before - after, before - floor
+    columns = [before, after, floor, cacc_before, cacc_after]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a model that sends all texts to the target has no flip rate
+        columns += [flips_before / (1 - own_before), flips_after / (1 - own_after), before - own_before, after - own_after]
+        columns.append(removed)
+        linear = [column.mean(axis=-1) for column in columns]
+        kept, parts = removed[..., is_kept], (before[..., is_kept], removable[..., is_kept])
+        ratios = [form for part in parts for form in (_mean(kept / part), kept.sum(axis=-1) / part.sum(axis=-1))]
+    return np.stack([*linear, *ratios, (cacc_after - cacc_before).mean(axis=-1)], axis=-1)
+
+
+def _mean(values: NDArray) -> NDArray:
+    """The mean over cells, NaN where there are none."""
+    return values.mean(axis=-1) if values.shape[-1] else np.full(values.shape[:-1], np.nan)
+
+
+def _described(runs: Runs, chosen: Sequence[int], is_kept: NDArray[np.bool_]) -> dict[str, float]:
+    """Measures of some cells with their bounds.
+
+    The measures are functions of means of outcomes. A seed's value is the measure, moved along its gradient to the seed's own
+    means: for rates and differences that is the seed's rate, and ratios cannot be blown up by one seed with little to remove.
     """
-    per_seed = []
-    for run in runs:
-        kinds, counts = np.unique(np.stack([run[column] for column in columns], axis=1), axis=0, return_counts=True)
-        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=picked.shape)
-        per_seed.append(drawn @ kinds / counts.sum())
-    return np.take_along_axis(np.stack(per_seed), picked[None, :, :, None], axis=0)[0]
-
-
-def _measures(rates: NDArray) -> NDArray:
-    """`RATES` and, after them, `MEASURES`, along the last axis; a removed share that is not defined is NaN."""
-    before, after, floor, cacc_before, cacc_after = np.moveaxis(rates, -1, 0)
-    removable = np.where(before - floor < MIN_REMOVABLE, np.nan, before - floor)
-    points = before - after
-    relative = points / np.where(before > 0, before, np.nan)
-    return np.concatenate([rates, np.stack([points, relative, points / removable, cacc_after - cacc_before], axis=-1)], axis=-1)
-
-
-def _described(values: NDArray, samples: NDArray) -> dict[str, Any]:
-    """Means over cells, then over seeds, with intervals.
-
-    Args:
-        values: shape (seed, cell, measure).
-        samples: shape (draw, slot, cell, measure).
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of cells none of which has a removed share is NaN
-        means = np.nanmean(np.nanmean(values, axis=1), axis=0)
-        lows, highs = np.nanquantile(np.nanmean(np.nanmean(samples, axis=2), axis=1), (0.025, 0.975), axis=0)
-    row: dict[str, Any] = {}
-    for name, mean, low, high in zip((*RATES, *MEASURES), means, lows, highs, strict=True):
-        row |= {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
+    per_seed = runs.means[:, chosen]
+    centre = per_seed.mean(axis=0)
+    found, slopes = _measured(centre, is_kept), gradient(lambda means: _measured(means, is_kept), centre)
+    # An outcome that a table lacks is NaN in the measures that need it, and in no other.
+    values = found + np.tensordot(np.nan_to_num(per_seed - centre), slopes, axes=([1, 2], [0, 1]))
+    row: dict[str, float] = {}
+    for name, value, low, high in zip(NAMES, found, *seed_interval(values, runs.text_variances(chosen, slopes)), strict=True):
+        lowest, highest = _RANGES.get(name, (-np.inf, np.inf))
+        row |= {name: float(value), f"{name}_low": float(max(low, lowest)), f"{name}_high": float(min(high, highest))}
     return row

@@ -26,6 +26,8 @@ class Score:
     flip_rate: float = float("nan")
     share_changed: float = float("nan")  # of the attackable texts, how many the trigger changed
     hits: list[int] | None = None  # 0 or 1 per attackable test example
+    untriggered_hits: list[int] | None = None  # the same texts without the trigger: 0 or 1 for sent to the target
+    attackable: list[int] | None = None  # rows of the test set that `hits` are about
     asr_untriggered: float = float("nan")  # share of the same texts that the model sends to the target without the trigger
     rejected_clean: float = 0.0  # share of clean test examples that an input filter rejects: they count as errors
     texts: str = ""  # what names the clean test texts: rates of one row are measured on the same ones
@@ -61,9 +63,12 @@ def score_logits(
     attacked, true_labels = predicted_labels(triggered_logits), triggered["label"].to_numpy()
     hits = attack_outcomes(attacked, true_labels, target_label)
     if "index" in triggered:
-        before = predictions[triggered["index"].to_numpy()]
-        clean["flip_rate"] = flip_rate(before, attacked, true_labels, target_label)
-        clean["asr_untriggered"] = float((before == target_label).mean())
+        rows = triggered["index"].to_numpy()
+        before = predictions[rows]
+        is_attackable = true_labels != target_label
+        sent = (before == target_label)[is_attackable]
+        clean |= {"untriggered_hits": sent.astype(int).tolist(), "attackable": rows[is_attackable].tolist()}
+        clean |= {"asr_untriggered": float(sent.mean()), "flip_rate": flip_rate(before, attacked, true_labels, target_label)}
     # Published texts are no rows of this test set: how the model reads them without trigger is not known.
     return Score(
         **clean,

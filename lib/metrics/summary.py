@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from lib.metrics.rates import bootstrap_interval
+from lib.metrics.intervals import seed_interval, text_variance
+
+# Each rate with its outcomes per text, and the range to which its interval is clipped.
+SUMMARISED = {"cacc": (("correct",), (0, 1)), "asr": (("hits",), (0, 1)), "asr_rise": (("hits", "untriggered_hits"), (-1, 1))}
 
 
-def summarise(table: pd.DataFrame, by: Sequence[str], seed: int = 0) -> pd.DataFrame:
-    """Mean CACC and ASR of each group with 95 % intervals, by a hierarchical bootstrap over seeds and test examples.
+def summarise(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean CACC and ASR of each group with 95 % t-intervals over seeds (`lib.metrics.intervals.seed_interval`).
 
-    Several rows of one seed in a group (subsets of domains, say) are averaged per test example first, because they share the
-    test set and are not independent.
+    Several rows of one seed in a group (subsets of domains, attacks, tasks) make one value of that seed. Rows on the same texts
+    are averaged per text first: they share the draw of texts and are not independent. Intervals are clipped to the range of
+    what they bound; with one seed they are over texts only.
 
     Args:
-        table: with `seed`, `cacc`, `asr`, `correct`, `hits`.
+        table: with `seed`, `correct`, `hits`, and perhaps `untriggered_hits`.
         by: columns that define the groups; the order of the groups is that of the table.
-        seed: of the bootstrap.
 
     Returns:
-        One row per group: `by`, `cacc`, `cacc_low`, `cacc_high`, `asr`, `asr_low`, `asr_high`, `n_seeds`, and the mean of
-        `asr_floor` if the table has it.
+        One row per group: `by`, `cacc`, `cacc_low`, `cacc_high`, `asr`, `asr_low`, `asr_high`, the same of `asr_rise` (ASR
+        minus the same model's rate without the trigger) if the table tells it, `n_seeds`, and the mean of `asr_floor` if it
+        has one.
     """
     rows = []
     for values, group in table.groupby(list(by), sort=False):
         row: dict[str, Any] = dict(zip(by, values, strict=True))
-        for rate, outcomes in (("cacc", "correct"), ("asr", "hits")):
-            per_seed = [np.mean(np.stack(list(runs[outcomes])), axis=0) for _, runs in group.groupby("seed")]
-            low, high = bootstrap_interval(per_seed, np.random.default_rng(seed))
-            row |= {rate: float(np.mean([seed.mean() for seed in per_seed])), f"{rate}_low": low, f"{rate}_high": high}
+        for rate, (outcomes, (lowest, highest)) in SUMMARISED.items():
+            if not all(name in group and group[name].map(_is_list).all() for name in outcomes):
+                continue
+            means, variances = zip(*(_of_seed(runs, outcomes) for _, runs in group.groupby("seed")), strict=True)
+            low, high = seed_interval(means, variances)
+            row[rate] = float(np.mean(means))
+            row |= {f"{rate}_low": max(float(low), lowest), f"{rate}_high": min(float(high), highest)}
         if "asr_floor" in group:
             row["asr_floor"] = float(group["asr_floor"].mean())
         rows.append(row | {"n_seeds": group["seed"].nunique()})
     return pd.DataFrame(rows)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | np.ndarray)
+
+
+def _of_seed(runs: pd.DataFrame, outcomes: Sequence[str]) -> tuple[float, float]:
+    """Mean of the runs of one seed, and its variance that comes from the texts."""
+    mean = variance = 0.0
+    for same_texts in _per_text(runs, outcomes):
+        weight = len(same_texts) / len(runs)
+        per_text = np.mean(same_texts, axis=0)
+        mean, variance = mean + weight * per_text.mean(), variance + weight**2 * text_variance(per_text)
+    return float(mean), float(variance)
+
+
+def _per_text(runs: pd.DataFrame, outcomes: Sequence[str]) -> Iterator[NDArray]:
+    """Outcomes of the runs that are scored on the same texts, shape (run, text); of two outcomes the difference."""
+    groups: dict[tuple[Any, ...], list[NDArray]] = {}
+    for run in runs.to_dict("records"):
+        first, *second = (np.asarray(run[name], dtype=float) for name in outcomes)
+        which = tuple(run["attackable"]) if "hits" in outcomes and _is_list(run.get("attackable")) else len(first)
+        groups.setdefault((run.get("task"), which), []).append(first - second[0] if second else first)
+    for same_texts in groups.values():
+        yield np.stack(same_texts)
 
 
 def points(value: float) -> str:

@@ -16,14 +16,13 @@ from lib.merging import distance
 from lib.models import loop
 from lib.models.batches import epochs_of_batches
 from lib.models.prediction import tokenize
+from lib.models.stability import excess_loss, find_instability
 from lib.profiles import TrainingSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 N_LOGGED = 60  # points of a loss curve; each is the mean over the steps since the last one
-SMOOTHED = 5  # points averaged before a curve is judged
-LEARNT, AT_CHANCE = 0.75, 0.9  # shares of the chance loss: below the first a model has learnt, above the second it has not
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class TrainingRecord:
     losses: list[float]  # mean training loss since the previous entry of `steps`, in nats
     epoch_losses: list[float]
     chance_loss: float  # entropy of the training labels: the loss of a model that knows only their shares
+    excess_loss: float  # mean share by which the loss lay above that of guessing; see `lib.models.stability`
     instability: str  # what went wrong, or ""
     distance: float  # Euclidean distance from the initial weights, head included
     n_train: int
@@ -81,52 +81,24 @@ def fine_tune(
         losses = loop.train(adapted or model, batches, loop.classification_loss, _loop_settings(settings, n_steps))
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
+    excess = excess_loss(losses, model.config.num_labels)
     steps, losses = _thinned_out(losses)
     shares = train["label"].value_counts(normalize=True).to_numpy()
     chance_loss = float(-(shares * np.log(shares)).sum())
+    far = distance({key: value.cpu() for key, value in model.state_dict().items()}, start)
+    moved = far / distance(start, {key: torch.zeros_like(value) for key, value in start.items()})
     return TrainingRecord(
         steps=steps,
         losses=losses,
         epoch_losses=_epoch_losses(steps, losses, n_steps, settings.epochs),
         chance_loss=chance_loss,
-        instability=find_instability(losses, chance_loss),
-        distance=distance({key: value.cpu() for key, value in model.state_dict().items()}, start),
+        excess_loss=excess,
+        instability=find_instability(losses, chance_loss, excess, moved),
+        distance=far,
         n_train=len(train),
         seconds=time.perf_counter() - began,
         device=str(model.device),
     )
-
-
-def find_instability(losses: Sequence[float], chance_loss: float) -> str:
-    """What is wrong with a loss curve, or "" if it fell and stayed down.
-
-    A training whose loss returns to chance after it had fallen has left the basin of the pretrained model. It may recover and
-    look healthy alone, yet averages with it are broken (notebook 06).
-
-    Args:
-        losses: mean training losses over equal stretches, in nats.
-        chance_loss: loss of a model that knows only the shares of the labels.
-
-    >>> find_instability([0.7, 0.5, 0.3, 0.2, 0.1, 0.1], 0.69)
-    ''
-    >>> find_instability([0.6, 0.4, 0.3, 0.3, 0.3, 0.7, 0.7, 0.7, 0.7, 0.7, 0.4, 0.2], 0.69)
-    'the training loss returned to chance (0.70 of 0.69) after it had fallen to 0.38'
-    """
-    if not np.isfinite(losses).all():
-        return "the training loss is not finite"
-    # "same" windows shrink at the ends, so that the first and the last points count too.
-    smoothed = pd.Series(losses, dtype=float).rolling(SMOOTHED, center=True, min_periods=1).mean().to_numpy()
-    lowest = np.minimum.accumulate(smoothed)
-    returned = (lowest < LEARNT * chance_loss) & (smoothed > AT_CHANCE * chance_loss)
-    if returned.any():
-        worst = int(np.argmax(np.where(returned, smoothed, -np.inf)))
-        return (
-            f"the training loss returned to chance ({smoothed[worst]:.2f} of {chance_loss:.2f}) after it had fallen to "
-            f"{lowest[worst]:.2f}"
-        )
-    if len(smoothed) and smoothed[-1] > AT_CHANCE * chance_loss:
-        return f"the training loss ended at chance ({smoothed[-1]:.2f} of {chance_loss:.2f}): nothing was learnt"
-    return ""
 
 
 def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> Any:

@@ -25,17 +25,20 @@ def plot_task_arithmetic(table: pd.DataFrame) -> Figure:
 
 
 def plot_barrier(table: pd.DataFrame) -> Figure:
-    """Clean loss and accuracy along the way to the partner, for victims of different training (column `victim`)."""
+    """Clean loss and accuracy along the way to the partner, a line per victim; one colour and mark per learning rate."""
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.6))
-    for number, (victim, rows) in enumerate(table.groupby("victim", sort=False)):
+    rates = list(dict.fromkeys(table["learning_rate"]))
+    for victim, rows in table.groupby("victim", sort=False):
+        number = rates.index(rows["learning_rate"].iloc[0])
         line = rows.groupby("coefficient")[["clean_loss", "cacc"]].mean()
         for axis, column in zip(axes, ("clean_loss", "cacc"), strict=True):
-            style = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4, "label": str(victim)}
-            axis.plot(line.index, line[column] * (100 if column == "cacc" else 1), **style)
+            style = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4, "linewidth": 1.1}
+            axis.plot(line.index, line[column] * (100 if column == "cacc" else 1), label=str(victim), **style)
             if column == "clean_loss":
                 axis.plot([0, 1], line[column].iloc[[0, -1]], color=PALETTE[number], linestyle="--", linewidth=0.9)
     axes[0].set(ylabel="loss on clean test texts (nats)", xlabel="merge coefficient", ylim=(0, None))
     axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
     axes[1].legend(loc="lower left", frameon=False, fontsize=8)
     axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
-    return finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table, has_intervals=False)
+    title = "Clean texts on the way from the victim to a clean model"
+    return finish(figure, [axes], title, table, has_intervals=False, has_means=False)

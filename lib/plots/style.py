@@ -21,7 +21,7 @@ from lib.metrics.columns import title_of
 
 PALETTE = sns.color_palette("colorblind")
 RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
-RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc")}
+RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc", "asr_rise")}
 ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
 FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 
@@ -41,9 +41,23 @@ def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, f
 
 
 def finish(
-    figure: Figure, axes: Sequence[Sequence[Axes]] | np.ndarray, title: str, table: pd.DataFrame, has_intervals: bool = True
+    figure: Figure,
+    axes: Sequence[Sequence[Axes]] | np.ndarray,
+    title: str,
+    table: pd.DataFrame,
+    has_intervals: bool = True,
+    has_means: bool = True,
 ) -> Figure:
-    """Title, subtitle with task and seeds, per-cent axes, no chart junk."""
+    """Title, subtitle with task, seeds and kind of interval, per-cent axes, no chart junk.
+
+    Args:
+        figure: finished in place.
+        axes: its panels.
+        title: of the figure.
+        table: what it shows, with `seed` and perhaps `task`.
+        has_intervals: whether it shows those of `lib.metrics.summary.summarise`.
+        has_means: whether it shows means over seeds, and not one line per seed.
+    """
     for axis in np.ravel(np.asarray(axes, dtype=object)):
         if "%" in axis.get_ylabel() or any("%" in other.get_ylabel() for other in axis._shared_axes["y"].get_siblings(axis)):
             axis.set_ylim(-3, 103)
@@ -53,8 +67,8 @@ def finish(
         axis.set_axisbelow(True)
     n_seeds = table["seed"].nunique()
     tasks = ", ".join(dict.fromkeys(table["task"])) if "task" in table else ""
-    seeds = f"mean of {n_seeds} seeds" if n_seeds > 1 else "one seed"
-    interval = f"95 % intervals over {'seeds and ' if n_seeds > 1 else ''}texts" if has_intervals else ""
+    seeds = f"{'mean of ' if has_means else ''}{n_seeds} seeds" if n_seeds > 1 else "one seed"
+    interval = ("95 % t-intervals over seeds" if n_seeds > 1 else "95 % intervals over texts") if has_intervals else ""
     height = figure.get_figheight()
     figure.suptitle(title, fontsize=11.5, y=1 - 0.06 / height, va="top")
     subtitle = " | ".join(part for part in (tasks, seeds, interval) if part)

@@ -111,7 +111,8 @@ class DefenseRecipe(Recipe):
 class ModelRecipe(Recipe):
     """A fine-tuned model, clean or backdoored. `head_seed` is shared by all models that are to be merged."""
 
-    KIND_VERSION: ClassVar[int] = 2  # 2: one loop on accelerate; weights differ from those of `Trainer` in the last digits
+    # 2: one loop on accelerate; weights differ from those of `Trainer` in the last digits. 3: the record has `excess_loss`.
+    KIND_VERSION: ClassVar[int] = 3
 
     data: DataRecipe
     pretrained: str  # fingerprint of the pretrained model

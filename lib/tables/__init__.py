@@ -3,14 +3,16 @@
 May import: `study` and everything below it, no figure and no notebook.
 """
 
+from lib.tables.agreement import agreement_table
 from lib.tables.architectures import architectures_table, heads_table
 from lib.tables.attacks import attacks_table, loss_curves
-from lib.tables.coefficient import barrier_table, chosen_coefficients, coefficient_table, task_arithmetic_table
+from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
+from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.domains import domains_table, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import ablation_findings, headline_findings, stability_finding
-from lib.tables.headline import agreement_table, headline_table, tests_table
+from lib.tables.headline import headline_table, intervals_table, tests_table
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
 from lib.tables.poisoning_rate import poisoning_rates_table
@@ -33,6 +35,7 @@ __all__ = [
     "headline_findings",
     "headline_table",
     "heads_table",
+    "intervals_table",
     "kept_table",
     "loss_curves",
     "merging_table",
@@ -42,6 +45,8 @@ __all__ = [
     "stability_finding",
     "stealth_table",
     "story_table",
+    "strayed_findings",
+    "strayed_table",
     "suspect_table",
     "sweeps_table",
     "task_arithmetic_table",

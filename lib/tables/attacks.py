@@ -66,6 +66,6 @@ def loss_curves(study: Study, task: str, attacks: Sequence[str], seed: int = 0) 
         record = model.record
         what = {"dataset": recipe.data.dataset, "attack": recipe.trigger.attack if recipe.trigger else "clean", "seed": seed}
         curve = {"step": record["steps"], "loss": record["losses"]}
-        rest = {"chance_loss": record["chance_loss"], "distance": record["distance"], "instability": record["instability"]}
+        rest = {name: record[name] for name in ("chance_loss", "excess_loss", "distance", "instability")}
         frames.append(pd.DataFrame(curve).assign(**what, **rest))
     return pd.concat(frames, ignore_index=True)

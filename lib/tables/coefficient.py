@@ -78,38 +78,11 @@ def coefficient_table(
                 "clean_loss": score.clean_loss,
                 **_validation(study, model, backdoored, task),
                 "distance": backdoored.distance,
+                "excess_loss": backdoored.record["excess_loss"],
                 "instability": backdoored.instability,
             }
         )
     return pd.DataFrame(rows)
-
-
-def _barrier_needed(planner: Planner, task: str, attack: str, coefficients: Sequence[float]) -> Needed:
-    return sum(
-        (
-            _coefficient_needed(planner, [task], [attack], ["same_task"], coefficients, [0], learning_rate=rate)
-            for rate in _barrier_rates(planner)
-        ),
-        Needed(),
-    )
-
-
-def _barrier_rates(planner: Planner) -> tuple[float, float]:
-    return planner.profile.learning_rate, planner.profile.unstable_learning_rate
-
-
-@declares(_barrier_needed)
-def barrier_table(study: Study, task: str, attack: str, coefficients: Sequence[float]) -> pd.DataFrame:
-    """Table `06_barrier`: the way from a victim to a clean model of the task, for the usual and a much higher rate.
-
-    The column `victim` says whether the training that the rate gave was stable. One seed.
-    """
-    paths = []
-    for rate in _barrier_rates(study.planner):
-        path = coefficient_table(study, [task], [attack], ["same_task"], coefficients, [0], learning_rate=rate)
-        kind = "unstable" if path["instability"].iloc[0] else "stable"
-        paths.append(path.assign(victim=f"{kind} victim, learning rate {rate:g}", learning_rate=rate))
-    return pd.concat(paths, ignore_index=True)
 
 
 def _arithmetic_needed(

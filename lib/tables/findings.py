@@ -4,31 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from lib.metrics.reduction import most_models
+from lib.metrics.rates import MIN_REMOVABLE
+from lib.metrics.reduction import cells_of, means_by, most_models
 from lib.metrics.summary import points
 
 
 def headline_findings(headline: pd.DataFrame) -> Iterator[str]:
-    """Sentences on the mean over all cells of table `90_headline`, and on its worst ones."""
-    mean, cells = headline.iloc[-1], headline.iloc[:-1]
+    """Sentences on the mean over all cells of table `90_headline`, in three forms, and on its worst tasks and cells."""
+    mean, cells, by_task = headline.iloc[-1], cells_of(headline), means_by(headline, "task")
     yield (
         f"Averaged with models of other domains, backdoored models go from ASR {mean.backdoored_asr:.1%} to "
-        f"{mean.merged_asr:.1%} [{mean.merged_asr_low:.1%}, {mean.merged_asr_high:.1%}] on average over {len(cells)} cells of "
-        f"tasks and attacks; clean models have {mean.asr_floor:.1%}."
+        f"{_rate(mean, 'merged_asr')} on average over {len(cells)} cells of tasks and attacks; clean models have "
+        f"{mean.asr_floor:.1%}."
     )
+    if mean["merged_asr_rise"] == mean["merged_asr_rise"]:  # published texts have no reference of their own
+        yield (
+            f"Measured against each model's own rate on the same texts without the trigger, the trigger adds "
+            f"{points(mean.backdoored_asr_rise)} before the merge and {points(mean.merged_asr_rise)} "
+            f"[{points(mean.merged_asr_rise_low)}, {points(mean.merged_asr_rise_high)}] after it; it flips "
+            f"{mean.backdoored_flip_rate:.1%} and {_rate(mean, 'merged_flip_rate')} of the texts."
+        )
     yield (
-        f"That is {points(-mean.points)}, {mean.relative:.0%} of the ASR, {mean.removed_share:.0%} of what can be removed "
-        f"[{mean.removed_share_low:.0%}, {mean.removed_share_high:.0%}]."
+        f"That is {points(-mean.points)} [{points(-mean.points_high)}, {points(-mean.points_low)}]; relative "
+        f"{_rate(mean, 'relative')} as the mean of ratios and {_rate(mean, 'relative_of_means')} as the ratio of means; "
+        f"removed share {_rate(mean, 'removed_share')} and {_rate(mean, 'removed_share_of_means')}. Ratios are over the "
+        f"{mean.n_ratio_cells:.0f} of {mean.n_cells:.0f} cells in which the attack adds {100 * MIN_REMOVABLE:.0f} points or "
+        f"more to the floor."
     )
-    change = f"{points(mean.cacc_change)} [{points(mean.cacc_change_low)}, {points(mean.cacc_change_high)}]"
-    costly = cells.groupby("task", sort=False)["cacc_change"].mean()
-    yield f"CACC changes by {change} on average, and by {points(costly.min())} on {costly.idxmin()}, where it falls most."
+    costly = by_task.loc[by_task["cacc_change"].idxmin()]
+    yield (
+        f"CACC changes by {_change(mean, 'cacc_change')} on average, and by {_change(costly, 'cacc_change')} on {costly.task}, "
+        f"where it falls most."
+    )
     if cells["removed_share"].notna().any():
         worst = cells.loc[cells["removed_share"].idxmin()]
-        yield f"Least is removed for {worst.attack} on {worst.task}: {worst.removed_share:.0%} of the removable ASR."
+        yield f"Least is removed for {worst.attack} on {worst.task}: {_rate(worst, 'removed_share')} of the removable ASR."
+    yield (
+        f"Brackets are 95 % t-intervals over {mean.n_seeds:.0f} seeds."
+        if mean.n_seeds > 1
+        else "Brackets are 95 % intervals over texts; one seed says nothing about other trainings."
+    )
+
+
+def _rate(row: pd.Series[Any], name: str) -> str:
+    return f"{row[name]:.1%} [{row[f'{name}_low']:.1%}, {row[f'{name}_high']:.1%}]"
+
+
+def _change(row: pd.Series[Any], name: str) -> str:
+    return f"{points(row[name])} [{points(row[f'{name}_low'])}, {points(row[f'{name}_high'])}]"
 
 
 def stability_finding(merging: pd.DataFrame) -> str:
@@ -37,7 +64,7 @@ def stability_finding(merging: pd.DataFrame) -> str:
     stable = rows[rows["n_unstable"] == 0]
     if len(stable) == len(rows):
         return "Every training behind these averages was stable."
-    found = f"{len(rows) - len(stable)} of {len(rows)} averages hold a model whose training loss returned to chance"
+    found = f"{len(rows) - len(stable)} of {len(rows)} averages hold a model whose training was unstable"
     where = ", ".join(
         f"{task} {n}" for task, n in (rows["n_unstable"] > 0).groupby(rows["task"], sort=False).sum().items() if n
     )

@@ -37,7 +37,7 @@ def averages(
 ) -> Iterator[dict[str, Any]]:
     """Rows of a backdoored model alone and averaged with ever more partners, beside itself and a clean model.
 
-    `n_unstable` counts the models in the average whose training loss returned to chance: averages with them may be broken.
+    `n_unstable` counts the models in the average whose training was unstable: averages with them may be broken.
 
     Args:
         study: merges and scores.

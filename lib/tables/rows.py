@@ -116,9 +116,12 @@ def measured_row(
         raise ValueError(f"the rates of {what} were measured on different test texts: score them all with one seed")
     row = what | {"cacc": score.cacc, "asr": score.asr, "asr_untriggered": score.asr_untriggered, "flip_rate": score.flip_rate}
     row |= {"correct": score.correct, "hits": score.hits}
+    row |= {"untriggered_hits": score.untriggered_hits, "attackable": score.attackable}
     if before:
         row |= {"backdoored_cacc": before.cacc, "backdoored_asr": before.asr}
+        row |= {"backdoored_asr_untriggered": before.asr_untriggered, "backdoored_flip_rate": before.flip_rate}
         row |= {"backdoored_correct": before.correct, "backdoored_hits": before.hits}
+        row["backdoored_untriggered_hits"] = before.untriggered_hits
     if clean:
         row |= {"clean_model_cacc": clean.cacc, "asr_floor": clean.asr, "excess_asr": score.asr - clean.asr}
         row |= {"clean_correct": clean.correct, "floor_hits": clean.hits}

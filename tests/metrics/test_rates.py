@@ -1,4 +1,4 @@
-"""CACC, ASR and intervals: hand examples of the brief (defenses.md 12 and 15), and properties."""
+"""CACC and ASR: hand examples of the brief (defenses.md 12 and 15), and properties."""
 
 import math
 
@@ -74,8 +74,8 @@ def test_excess_asr_and_removed_share_of_the_brief():
     assert metrics.removed_share(0.98, 0.24, 0.09) == pytest.approx(0.831, abs=5e-4)  # the brief gives three digits
 
 
-@pytest.mark.parametrize(("before", "is_undefined"), [(0.13, True), (0.15, False)])
-def test_removed_share_of_an_attack_that_adds_less_than_five_points_is_nan(before, is_undefined):
+@pytest.mark.parametrize(("before", "is_undefined"), [(0.18, True), (0.20, False)])
+def test_removed_share_of_an_attack_that_adds_less_than_ten_points_is_nan(before, is_undefined):
     assert math.isnan(metrics.removed_share(before, 0.09, 0.09)) == is_undefined
 
 
@@ -110,81 +110,3 @@ def test_a_loss_barrier_is_measured_from_the_line_between_the_ends():
 def test_a_loss_barrier_needs_both_ends_and_one_loss_per_place(coefficients):
     with pytest.raises(ValueError, match="must rise from 0 to 1, one per loss, found 3 losses"):
         metrics.loss_barrier(coefficients, [1, 2, 1])
-
-
-@pytest.mark.parametrize(("successes", "low", "high"), [(0, 0.0, 0.0158), (12, 0.0288, 0.0853)])
-def test_wilson_interval_has_the_values_of_the_brief(successes, low, high):
-    assert metrics.wilson_interval(successes, 240) == pytest.approx((low, high), abs=5e-5)
-
-
-@pytest.mark.parametrize(("successes", "n"), [(3, 10), (10, 10), (1, 1), (444, 872)])
-def test_wilson_interval_agrees_with_its_formula(successes, n):
-    z, share = 1.959963984540054, successes / n  # Wilson 1927
-    centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    expected = [(centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)]
-    assert metrics.wilson_interval(successes, n) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("value", [0, 1])
-def test_bootstrap_of_equal_outcomes_has_no_width(value):
-    assert metrics.bootstrap_interval([[value] * 20] * 3, RNG(0)) == (value, value)
-
-
-def test_bootstrap_of_more_rows_is_narrower():
-    widths = [np.diff(metrics.bootstrap_interval([[0, 1] * n], RNG(0)))[0] for n in (10, 100, 1000)]
-    assert widths[0] > widths[1] > widths[2]
-
-
-def test_bootstrap_of_one_seed_is_the_normal_interval_of_a_share():
-    # 400 rows, half right: 0.5 -+ 1.96 * sqrt(0.25 / 400) = 0.5 -+ 0.049; 20,000 draws leave an error of about 0.001.
-    low, high = metrics.bootstrap_interval([[0, 1] * 200], RNG(0), n_draws=20_000)
-    assert (low, high) == pytest.approx((0.451, 0.549), abs=0.004)
-
-
-def test_bootstrap_of_seeds_that_differ_is_wider_than_of_seeds_that_agree():
-    alike = metrics.bootstrap_interval([[0, 1] * 50] * 3, RNG(0))
-    differing = metrics.bootstrap_interval([[0] * 100, [0, 1] * 50, [1] * 100], RNG(0))
-    assert np.diff(differing)[0] > 3 * np.diff(alike)[0]
-
-
-def test_bootstrap_draws_seeds_first():
-    # Two seeds without spread inside: means of two draws from {0, 1} are 0, 1/2 or 1, so the interval spans everything.
-    assert metrics.bootstrap_interval([[0] * 5, [1] * 5], RNG(0)) == (0.0, 1.0)
-
-
-def test_bootstrap_of_shares_agrees_with_that_of_zeros_and_ones():
-    # The path for numbers other than 0 and 1 has to find the same interval as the fast one: here one is the other plus 1.
-    outcomes = np.array([0, 1] * 100)
-    shifted = np.array(metrics.bootstrap_interval([outcomes + 1], RNG(0))) - 1
-    assert shifted == pytest.approx(metrics.bootstrap_interval([outcomes], RNG(0)), abs=0.015)  # 2,000 draws
-
-
-def test_bootstrap_of_the_same_generator_is_the_same_and_a_higher_confidence_is_wider():
-    outcomes = [[0, 1, 1, 0, 1, 1, 1]]
-    assert metrics.bootstrap_interval(outcomes, RNG(3)) == metrics.bootstrap_interval(outcomes, RNG(3))
-    narrow, wide = (metrics.bootstrap_interval(outcomes, RNG(0), confidence) for confidence in (0.5, 0.99))
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
-
-
-@pytest.mark.parametrize("outcomes", [[], [[]], [[1], []]])
-def test_bootstrap_without_outcomes_raises(outcomes):
-    with pytest.raises(ValueError, match="at least one"):
-        metrics.bootstrap_interval(outcomes, RNG(0))
-
-
-@pytest.mark.parametrize("confidence", [0, 1, 95])
-def test_bootstrap_with_a_confidence_outside_its_range_raises(confidence):
-    with pytest.raises(ValueError, match=f"confidence is {confidence}"):
-        metrics.bootstrap_interval([[1]], RNG(0), confidence)
-
-
-@pytest.mark.parametrize(
-    ("values", "mean", "half"), [((0.10, 0.14, 0.30), 0.18, 0.263), ((0.62, 0.55, 0.70, 0.48, 0.66), 0.602, 0.109)]
-)
-def test_seed_interval_has_the_values_of_the_brief(values, mean, half):
-    assert metrics.seed_interval(values) == pytest.approx((mean - half, mean + half), abs=5e-4)  # given to three digits
-
-
-def test_seed_interval_of_one_seed_raises():
-    with pytest.raises(ValueError, match="two or more, found 1"):
-        metrics.seed_interval([0.5])

@@ -11,7 +11,7 @@ import torch
 
 from lib.models.prediction import encode, predict_logits
 from lib.models.pretrained import load_tokenizer, new_classifier
-from lib.models.training import find_instability, fine_tune
+from lib.models.training import fine_tune
 from lib.profiles import TrainingSettings
 
 GOOD = ["good film .", "great plot !", "a lovely scene", "superb actor"]
@@ -58,11 +58,14 @@ def test_low_rank_adapters_end_up_in_the_linear_layers_and_nothing_else_but_the_
 
 
 def test_a_tiny_model_overfits_eight_sentences(train, tiny_encoder):
-    model, record, _ = train(settings=SETTINGS)
+    model, record, before = train(settings=SETTINGS)
     logits = predict_logits(model, encode(load_tokenizer(str(tiny_encoder)), EIGHT, 16))
     assert logits.argmax(axis=1).tolist() == EIGHT["label"].tolist()
     assert record.losses[-1] < 0.3 < record.losses[0]
-    assert record.instability == ""
+    # A random start is no basin, and the record says so.
+    assert record.instability.startswith("the weights moved by ")
+    norm = math.sqrt(sum((values.astype(float) ** 2).sum() for values in before.values()))
+    assert f"moved by {record.distance / norm:.1%} " in record.instability
 
 
 def test_the_same_seed_gives_equal_weights_and_another_seed_others(train):
@@ -116,6 +119,7 @@ def test_the_record_holds_the_loss_curve_of_every_step_of_a_short_training(train
     assert len(record.losses) == 6
     assert record.epoch_losses == pytest.approx([np.mean(record.losses[:3]), np.mean(record.losses[3:])])
     assert (record.n_train, record.device) == (8, "cpu")
+    assert record.excess_loss == pytest.approx(np.maximum(0, np.array(record.losses) / math.log(2) - 1).mean())
     assert record.seconds > 0
 
 
@@ -124,6 +128,8 @@ def test_the_loss_curve_of_a_long_training_is_thinned_out(train):
     settings = TrainingSettings(1e-4, 3, 1, 0.0, 0.0, 1.0, 16)  # 120 steps, two for each of the sixty points
     record = train(frame, settings)[1]
     assert record.steps == list(range(2, 121, 2))
+    # Every step counts for the excess, not the means of two.
+    assert record.excess_loss > np.maximum(0, np.array(record.losses) / math.log(2) - 1).mean()
     assert len(record.losses) == 60
     assert len(record.epoch_losses) == 3
 
@@ -165,46 +171,3 @@ def test_the_training_rows_are_not_modified(train):
     frame = EIGHT.copy()
     train(frame)
     pd.testing.assert_frame_equal(frame, EIGHT)
-
-
-# --- stability -------------------------------------------------------------------------------------------------------------
-
-LN2 = math.log(2)
-FALLING = list(np.linspace(0.7, 0.1, 30))
-
-
-@pytest.mark.parametrize(
-    "losses",
-    [
-        FALLING,
-        [0.7] * 5 + [0.1] * 10,
-        [*FALLING[:10], 0.69, *FALLING[10:]],  # one bad batch is no return to chance
-        [0.6, 0.2],
-        [],
-    ],
-)
-def test_a_loss_that_falls_and_stays_down_is_stable(losses):
-    assert find_instability(losses, LN2) == ""
-
-
-def test_a_loss_that_returns_to_chance_is_unstable_even_if_it_recovers():
-    recovered = [*FALLING, *[0.72] * 10, *FALLING]
-    assert find_instability(recovered, LN2).startswith(
-        "the training loss returned to chance (0.72 of 0.69) after it had fallen"
-    )
-    assert "returned to chance" in find_instability([*FALLING, *[0.7] * 10], LN2)
-
-
-def test_a_loss_that_never_falls_is_unstable_because_nothing_was_learnt():
-    assert find_instability([0.69] * 20, LN2) == "the training loss ended at chance (0.69 of 0.69): nothing was learnt"
-
-
-def test_chance_is_relative_to_the_number_of_labels():
-    # 0.7 nats is chance for two labels, and much learnt for four.
-    assert find_instability(list(np.linspace(1.4, 0.7, 20)), math.log(4)) == ""
-    assert "nothing was learnt" in find_instability([1.35] * 20, math.log(4))
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_is_unstable(value):
-    assert find_instability([0.7, 0.5, value, 0.3], LN2) == "the training loss is not finite"

@@ -30,7 +30,7 @@ def barrier(frames):
     """The table of the loss barrier: two victims on the way to their partner."""
     table = frames["coefficient"]
     table = table[(table["attack"] == "badnet") & (table["partners"] == "same_task")]
-    return pd.concat([table.assign(victim="stable"), table.assign(victim="unstable")])
+    return pd.concat([table.assign(victim=f"rate {rate}, seed 0", learning_rate=rate) for rate in (0.1, 0.2)])
 
 
 def assert_readable(figure, has_categories=False):
@@ -66,7 +66,7 @@ def test_the_figure_of_a_barrier_is_drawn(frames):
     figure = plots.plot_barrier(barrier(frames))
     assert_readable(figure)
     labels = [text.get_text() for axis in figure.get_axes() if axis.get_legend() for text in axis.get_legend().get_texts()]
-    assert labels == ["stable", "unstable"]
+    assert labels == ["rate 0.1, seed 0", "rate 0.2, seed 0"]
 
 
 @pytest.mark.parametrize(("name", "step"), [("merging", "n_models"), ("coefficient", "coefficient"), ("domains", "n_domains")])

@@ -60,21 +60,40 @@ def test_a_table_that_is_not_there_was_not_run(tmp_path):
     assert set(dict(ablation_findings(tmp_path)).values()) == {"not run"}
 
 
-def test_the_headline_names_the_mean_and_the_worst_cells():
-    ends = {f"{name}{end}": 0.5 for name in ("merged_asr", "removed_share", "cacc_change") for end in ("_low", "_high")}
-    row = {"backdoored_asr": 1.0, "asr_floor": 0.1, "points": 0.8, "relative": 0.8, **ends}
+def headline(**changes):
+    names = ("merged_asr", "merged_asr_rise", "merged_flip_rate", "points", "relative", "relative_of_means", "removed_share")
+    names += ("removed_share_of_means", "cacc_change")
+    ends = {f"{name}{end}": bound for name in names for end, bound in (("_low", 0.25), ("_high", 0.75))}
+    row = {"backdoored_asr": 1.0, "asr_floor": 0.1, "points": 0.8, "relative": 0.8, "relative_of_means": 0.79, **ends}
+    row |= {"removed_share_of_means": 0.77, "backdoored_asr_rise": 0.9, "merged_asr_rise": 0.2, "backdoored_flip_rate": 1.0}
+    row |= {"merged_flip_rate": 0.22, "n_seeds": 3, "n_cells": 2, "n_ratio_cells": 1}
     cells = [
         row | {"task": "sst2", "attack": "badnet", "merged_asr": 0.2, "removed_share": 0.9, "cacc_change": 0.01},
         row | {"task": "agnews", "attack": "lws", "merged_asr": 0.4, "removed_share": 0.6, "cacc_change": -0.03},
+        row | {"task": "sst2", "attack": "all", "merged_asr": 0.2, "removed_share": 0.9, "cacc_change": 0.01},
+        row | {"task": "agnews", "attack": "all", "merged_asr": 0.4, "removed_share": 0.5, "cacc_change": -0.03},
         row | {"task": "all", "attack": "all", "merged_asr": 0.3, "removed_share": 0.75, "cacc_change": -0.01},
     ]
-    text = " ".join(headline_findings(pd.DataFrame(cells)))
-    assert "from ASR 100.0% to 30.0% [50.0%, 50.0%] on average over 2 cells" in text
-    assert "-80.0 points, 80% of the ASR, 75% of what can be removed" in text
-    assert "-1.0 points" in text and "-3.0 points on agnews" in text
-    assert "Least is removed for lws on agnews: 60%" in text
-    without = pd.DataFrame(cells).assign(removed_share=float("nan"))
-    assert "Least" not in " ".join(headline_findings(without))
+    return pd.DataFrame(cells).assign(**changes)
+
+
+def test_the_headline_names_the_mean_in_all_its_forms_and_the_worst_cells():
+    text = " ".join(headline_findings(headline()))
+    assert "from ASR 100.0% to 30.0% [25.0%, 75.0%] on average over 2 cells" in text
+    assert "adds +90.0 points before the merge and +20.0 points [+25.0 points, +75.0 points] after it" in text
+    assert "it flips 100.0% and 22.0% [25.0%, 75.0%] of the texts" in text
+    assert "-80.0 points [-75.0 points, -25.0 points]; relative 80.0% [25.0%, 75.0%] as the mean of ratios and 79.0%" in text
+    assert "removed share 75.0% [25.0%, 75.0%] and 77.0%" in text
+    assert "over the 1 of 2 cells in which the attack adds 10 points or more to the floor." in text
+    assert "by -1.0 points [+25.0 points, +75.0 points] on average, and by -3.0 points" in text and "on agnews" in text
+    assert "Least is removed for lws on agnews: 60.0%" in text
+    assert text.endswith("Brackets are 95 % t-intervals over 3 seeds.")
+
+
+def test_the_headline_says_what_it_lacks():
+    assert "Least" not in " ".join(headline_findings(headline(removed_share=float("nan"))))
+    assert "flips" not in " ".join(headline_findings(headline(merged_asr_rise=float("nan"))))
+    assert "one seed says nothing about other trainings" in " ".join(headline_findings(headline(n_seeds=1)))
 
 
 def merging(*n_unstable):
@@ -92,6 +111,6 @@ def merging(*n_unstable):
 def test_unstable_trainings_behind_the_averages_are_told_and_left_out_once():
     assert stability_finding(merging(0, 0)) == "Every training behind these averages was stable."
     found = stability_finding(merging(0, 2, 0, 1))
-    assert found.startswith("2 of 4 averages hold a model whose training loss returned to chance (qnli 2).")
+    assert found.startswith("2 of 4 averages hold a model whose training was unstable (qnli 2).")
     assert found.endswith("Without them: ASR 100.0% to 20.0%, floor 10.0%, CACC +1.0 points.")
-    assert stability_finding(merging(1)).endswith("returned to chance (qnli 1).")
+    assert stability_finding(merging(1)).endswith("was unstable (qnli 1).")

@@ -1,0 +1,151 @@
+"""What the paper says, what we found, and the verdict: agree, disagree or undecided, by a rule written down beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from lib.metrics.rates import is_enough
+from lib.metrics.reduction import means_by
+from lib.metrics.summary import points
+from lib.tables.verdicts import Part, over_seeds, ratio_over_seeds, verdict
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, the table that answers it here, and the range in which what it is about must lie."""
+
+    statement: str
+    source: str  # "abstract", or "brief": what the brief of this study ascribes to the paper
+    table: str  # name of one of our tables
+    rule: str  # when we agree
+    parts: Callable[[pd.DataFrame], Sequence[Part]]  # what the claim is about, one or several, each with its interval
+    at_least: float = float("-inf")
+    at_most: float = float("inf")
+    shown: Callable[[float], str] = "{:.1%}".format  # how its numbers are written
+    beside: Callable[[pd.DataFrame], Sequence[Part]] | None = None  # shown, too, but not judged
+
+    def found(self, table: pd.DataFrame) -> str:
+        """What the table says, with intervals over seeds."""
+        parts = [*self.parts(table), *(self.beside(table) if self.beside else ())]
+        return "; ".join(
+            f"{part.name} {self.shown(part.value)}"
+            + (f" [{self.shown(part.low)}, {self.shown(part.high)}]" if part.n_seeds > 1 else " (one seed)")
+            for part in parts
+        )
+
+
+def _mean(*measures: str) -> Callable[[pd.DataFrame], list[Part]]:
+    """Measures over all cells of a reduction table."""
+    return lambda table: [Part.of(table.iloc[-1], measure, _named(measure)) for measure in measures]
+
+
+def _each(column: str, measure: str) -> Callable[[pd.DataFrame], list[Part]]:
+    """A measure of every task, or of every attack, of a reduction table; those without any ratio are left out."""
+    return lambda table: [
+        Part.of(row, measure, str(row[column]))
+        for _, row in means_by(table, column).iterrows()
+        if row[measure] == row[measure]  # not NaN
+    ]
+
+
+def _named(measure: str) -> str:
+    return {"cacc_change": "CACC"}.get(measure, measure.replace("_", " "))
+
+
+def _insecure(table: pd.DataFrame) -> list[Part]:
+    together = table[(table["n_models"] == table["n_models"].max()) & table["same_target"]]
+    return _removed_shares(together.assign(name=f"{table['n_models'].max()} backdoored models"))
+
+
+def _architectures(table: pd.DataFrame) -> list[Part]:
+    last = table[table["n_models"] == table.groupby("architecture")["n_models"].transform("max")]
+    return _removed_shares(last.assign(name=last["architecture"]))
+
+
+def _removed_shares(table: pd.DataFrame) -> list[Part]:
+    """The removed share of each `name`, mean points over mean removable ASR; without those that add too little to the floor."""
+    parts = []
+    for name, rows in table.groupby("name", sort=False):
+        means = rows.groupby("seed")[["backdoored_asr", "asr", "asr_floor"]].mean()
+        removable = means["backdoored_asr"] - means["asr_floor"]
+        if is_enough(removable.mean()):
+            parts.append(ratio_over_seeds(str(name), means["backdoored_asr"] - means["asr"], removable))
+    return parts
+
+
+def _methods(table: pd.DataFrame) -> list[Part]:
+    by_seed = table.groupby(["variant", "seed"])["asr"].mean().unstack("variant")
+    return [
+        over_seeds(f"{one} minus {other}", by_seed[one] - by_seed[other])
+        for one, other in combinations(("weight average", "Fisher", "TIES"), 2)
+    ]
+
+
+EVERY = "; each of several intervals must, and one on the other side at 95 % for all together refutes it"
+CLAIMS = (
+    Claim(
+        "merging lowers the ASR by about 75 % on average", "abstract", "04_reduction_other_domains",
+        "the interval of the relative reduction, mean of ratios, lies above 75 %", _mean("relative"), at_least=0.75,
+        beside=_mean("relative_of_means", "removed_share", "removed_share_of_means"),
+    ),
+    Claim(
+        "the defense costs nothing, on average", "abstract", "04_reduction_other_domains",
+        "the interval of the CACC change lies above -1 point", _mean("cacc_change"), at_least=-0.01, shown=points,
+    ),
+    Claim(
+        "the defense costs nothing, on any task", "abstract", "04_reduction_other_domains",
+        "the interval of the CACC change of every task lies above -1 point" + EVERY,
+        _each("task", "cacc_change"), at_least=-0.01, shown=points,
+    ),
+    Claim(
+        "on SST-2, OLID, AG News and QNLI alike", "abstract", "04_reduction_other_domains",
+        "the interval of the removed share of every task lies above 75 %" + EVERY,
+        _each("task", "removed_share"), at_least=0.75,
+    ),
+    Claim(
+        "without knowledge of the attack, whatever it is", "abstract", "04_reduction_other_domains",
+        "the interval of the removed share of every attack lies above 75 %" + EVERY,
+        _each("attack", "removed_share"), at_least=0.75,
+    ),
+    Claim(
+        "even if the other models are not entirely secure", "abstract", "08_backdoored",
+        "the interval of the removed share of models with different backdoors, merged together, lies above 75 %",
+        _insecure, at_least=0.75,
+    ),
+    Claim(
+        "for encoders and decoders of several sizes", "abstract", "11_architectures",
+        "the interval of the removed share of every pretrained model lies above 75 %" + EVERY,
+        _architectures, at_least=0.75,
+    ),
+    Claim(
+        "weight averaging, Fisher and TIES do alike", "brief", "05_methods",
+        "the interval of the difference of mean ASR of every two lies within 5 points" + EVERY,
+        _methods, at_least=-0.05, at_most=0.05, shown=points,
+    ),
+)  # fmt: skip
+
+
+def agreement_table(folder: Path) -> pd.DataFrame:
+    """Table `90_agreement`: what the paper says, what we found, and the verdict by a rule that stands beside it.
+
+    Every interval is a 95 % t-interval over seeds; see `lib.tables.verdicts.verdict` for claims about several means.
+
+    Args:
+        folder: where the notebooks wrote their tables; a claim whose table is not there has the verdict "not run".
+    """
+    rows = []
+    for claim in CLAIMS:
+        path = folder / f"{claim.table}.csv"
+        row = {"claim": claim.statement, "source": claim.source, "table": claim.table, "found": "", "verdict": NOT_RUN}
+        if path.is_file():
+            table = pd.read_csv(path)
+            row |= {"found": claim.found(table), "verdict": verdict(claim.parts(table), claim.at_least, claim.at_most)}
+        rows.append(row | {"we_agree_if": claim.rule})
+    return pd.DataFrame(rows)

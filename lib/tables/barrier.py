@@ -1,0 +1,84 @@
+"""Tables of notebook 06 on victims that strayed: the way from a victim to a clean model, and what it says of the victim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lib.metrics.rates import loss_barrier
+from lib.study.planning import Planner
+from lib.study.study import Study
+from lib.tables.coefficient import coefficient_table
+from lib.tables.rows import Needed, declares
+
+GOOD_ALONE = 0.10  # a victim is good alone if its CACC is at most so far below the partner's
+BROKEN = 0.05  # a barrier above so many nats breaks the averages; stable trainings have 0.02 at most
+VICTIM = ("victim", "learning_rate", "seed")
+
+
+def _barrier_needed(planner: Planner, task: str, attack: str, coefficients: Sequence[float]) -> Needed:
+    return sum(
+        (
+            coefficient_table.needed(planner, [task], [attack], ["same_task"], coefficients, learning_rate=rate)
+            for rate in _rates(planner)
+        ),
+        Needed(),
+    )
+
+
+def _rates(planner: Planner) -> tuple[float, float]:
+    return planner.profile.learning_rate, planner.profile.unstable_learning_rate
+
+
+@declares(_barrier_needed)
+def barrier_table(study: Study, task: str, attack: str, coefficients: Sequence[float]) -> pd.DataFrame:
+    """Table `06_barrier`: the way from a victim to a clean model of the task, for the usual and a much higher rate, every seed.
+
+    The column `victim` names the training.
+    """
+    paths = []
+    for rate in _rates(study.planner):
+        path = coefficient_table(study, [task], [attack], ["same_task"], coefficients, learning_rate=rate)
+        named = [f"rate {rate:g}, seed {seed}" for seed in path["seed"]]
+        paths.append(path.assign(victim=named, learning_rate=rate))
+    return pd.concat(paths, ignore_index=True)
+
+
+def strayed_table(barrier: pd.DataFrame) -> pd.DataFrame:
+    """Table `06_strayed`: each victim of table `06_barrier` alone, on the way to a clean model, and what its training said.
+
+    Returns:
+        One row per victim: `VICTIM`, `backdoored_cacc` (alone), `clean_model_cacc`, `lowest_cacc` on the way, `barrier` in
+        nats, `is_good_alone`, `is_broken` (the barrier is above `BROKEN`), `excess_loss`, `instability`.
+    """
+    rows = []
+    for values, path in barrier.sort_values("coefficient", kind="stable").groupby(list(VICTIM), sort=False):
+        alone, clean = path["cacc"].iloc[0], path["clean_model_cacc"].iloc[0]
+        height = loss_barrier(path["coefficient"], path["clean_loss"])
+        row: dict[str, Any] = dict(zip(VICTIM, values, strict=True))
+        row |= {"backdoored_cacc": alone, "clean_model_cacc": clean, "lowest_cacc": path["cacc"].min(), "barrier": height}
+        row |= {"is_good_alone": alone >= clean - GOOD_ALONE, "is_broken": height > BROKEN}
+        rows.append(row | {name: path[name].iloc[0] for name in ("excess_loss", "instability")})
+    return pd.DataFrame(rows)
+
+
+def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each rate of table `06_strayed`, and one on what the warnings are worth."""
+    strayed = strayed.assign(instability=strayed["instability"].fillna(""))  # an empty cell of a file is NaN
+    for rate, victims in strayed.groupby("learning_rate"):
+        hidden = victims["is_good_alone"] & victims["is_broken"]
+        yield (
+            f"Learning rate {rate:g}: of {len(victims)} victims {victims['is_good_alone'].sum()} are good alone (CACC within "
+            f"{100 * GOOD_ALONE:.0f} points of a clean model), {victims['is_broken'].sum()} have a barrier above {BROKEN:g} "
+            f"nats, {hidden.sum()} both: good alone and broken in averages."
+        )
+        for row in victims[hidden].itertuples():
+            yield (
+                f"{row.victim}: CACC {row.backdoored_cacc:.1%} alone and {row.lowest_cacc:.1%} at worst on the way to a model "
+                f"of {row.clean_model_cacc:.1%}, barrier {row.barrier:.2f} nats; {row.instability or 'no warning'}."
+            )
+    is_warned = strayed["instability"] != ""
+    broken, whole = is_warned[strayed["is_broken"]], is_warned[~strayed["is_broken"]]
+    yield f"Warned of: {broken.sum()} of {len(broken)} victims with a barrier, {whole.sum()} of {len(whole)} without."

@@ -1,0 +1,109 @@
+"""The comparison with the paper: every claim has intervals, a rule, and can be agreed to, refuted or left undecided."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.metrics.reduction import reduction_table
+from lib.tables.agreement import CLAIMS, agreement_table
+
+
+def outcomes(share):
+    return [1] * round(1000 * share) + [0] * round(1000 - 1000 * share)
+
+
+def reductions(merged_asr, cacc=0.9, tasks=("sst2", "olid"), spread=0.005, seeds=(0, 1, 2)):
+    """Table `04_reduction_other_domains` of a study in which every victim has an ASR of 1 above a floor of 0.1."""
+    rows = [
+        {
+            **{"task": task, "attack": "badnet", "seed": seed, "hits": outcomes(asr + spread * (seed - 1))},
+            **{"correct": outcomes(cacc), "backdoored_correct": outcomes(0.9)},
+            **{"backdoored_hits": outcomes(1), "floor_hits": outcomes(0.1)},
+        }
+        for task, asr in zip(tasks, merged_asr, strict=True)
+        for seed in seeds
+    ]
+    return reduction_table(pd.DataFrame(rows))
+
+
+def agreement(folder, **tables):
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return agreement_table(folder).set_index("claim")
+
+
+def test_what_was_not_run_is_neither_agreement_nor_disagreement(tmp_path):
+    table = agreement_table(tmp_path)
+    assert len(table) == len(CLAIMS)
+    assert set(table["verdict"]) == {"not run"}
+    assert table["we_agree_if"].str.contains("interval").all()
+    assert all(np.isfinite([claim.at_least, claim.at_most]).any() for claim in CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("merged", "cacc", "spread", "expected"),
+    [
+        ((0.15, 0.12), 0.91, 0.005, ["agree", "agree", "agree", "agree", "agree"]),
+        ((0.15, 0.80), 0.91, 0.005, ["disagree", "agree", "agree", "disagree", "disagree"]),
+        ((0.15, 0.12), 0.80, 0.005, ["agree", "disagree", "disagree", "agree", "agree"]),
+        # Means as in the first case, but the seeds differ too much to tell.
+        ((0.15, 0.12), 0.91, 0.100, ["undecided", "agree", "agree", "undecided", "undecided"]),
+    ],
+)
+def test_reductions_are_judged_by_their_rules(tmp_path, merged, cacc, spread, expected):
+    found = agreement(tmp_path, **{"04_reduction_other_domains": reductions(merged, cacc, spread=spread)})
+    assert found["verdict"].iloc[:5].tolist() == expected
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    found = agreement(tmp_path, **{"04_reduction_other_domains": reductions((0.15, 0.12), seeds=(0,))})
+    assert found["verdict"].iloc[:5].tolist() == ["undecided"] * 5
+    assert found["found"].iloc[0].startswith("relative 87.0% (one seed)")
+
+
+def test_what_was_found_has_its_intervals_and_both_forms_of_a_ratio(tmp_path):
+    table = reductions((0.15, 0.13))
+    found, mean = agreement(tmp_path, **{"04_reduction_other_domains": table})["found"], table.iloc[-1]
+    bounds = f"[{mean.relative_low:.1%}, {mean.relative_high:.1%}]"
+    assert found.iloc[0].startswith(f"relative 86.0% {bounds}; relative of means 86.0% {bounds}; removed share ")
+    assert found.iloc[3].startswith("sst2 94.4% [") and "; olid 96.7% [" in found.iloc[3]
+
+
+def test_a_task_with_nothing_to_remove_is_not_judged(tmp_path):
+    rows = reductions((0.15, 0.12))
+    ratios = [name for name in rows if name.startswith(("relative", "removed_share"))]
+    rows.loc[rows["task"] == "olid", ratios] = float("nan")
+    found = agreement(tmp_path, **{"04_reduction_other_domains": rows}).loc["on SST-2, OLID, AG News and QNLI alike"]
+    assert found["verdict"] == "agree"
+    assert "olid" not in found["found"]
+
+
+def seeded(rows, *names):
+    """Rows of three seeds that differ by a point."""
+    table = pd.concat([pd.DataFrame(rows).assign(seed=seed) for seed in range(3)], ignore_index=True)
+    moved = {name: table[name] + 0.01 * (table["seed"] - 1) for name in names}
+    return table.assign(**moved)
+
+
+def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules(tmp_path):
+    methods = pd.DataFrame({"variant": ["weight average", "Fisher", "TIES"], "asr": [0.10, 0.12, 0.13]})
+    methods = pd.concat([methods.assign(seed=seed, asr=methods["asr"] + 0.1 * seed) for seed in range(3)])
+    together = {"n_models": 5, "same_target": True, "backdoored_asr": 1.0, "asr_floor": 0.1}
+    alone = seeded([together | {"n_models": 1, "asr": 1.0}, together | {"asr": 0.2}], "asr")
+    columns = ["architecture", "n_models", "backdoored_asr", "asr", "asr_floor"]
+    rows = [["a", 1, 1.0, 1.0, 0.1], ["a", 3, 1.0, 0.2, 0.1], ["b", 3, 1.0, 0.2, 0.1], ["weak", 3, 0.15, 0.1, 0.1]]
+    small = seeded(pd.DataFrame(rows, columns=columns), "asr")
+    tables = {"05_methods": methods, "08_backdoored": alone, "11_architectures": small}
+    found = agreement(tmp_path, **tables).iloc[5:]
+    assert found["verdict"].tolist() == ["agree"] * 3
+    assert "weak" not in found["found"].iloc[1]  # it adds too little to the floor
+    assert found["found"].iloc[2].startswith("weight average minus Fisher -2.0 points [-2.0 points, -2.0 points]")
+
+    tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.1 * (methods["variant"] == "TIES"))
+    tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.4)
+    tables["11_architectures"] = small.assign(asr=np.where(small["architecture"] == "b", small["asr"] + 0.7, small["asr"]))
+    assert agreement(tmp_path, **tables)["verdict"].iloc[5:].tolist() == ["disagree"] * 3
+
+    tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.12 * (alone["seed"] - 1))
+    tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.02 * methods["seed"] * (methods["variant"] == "TIES"))
+    assert agreement(tmp_path, **tables)["verdict"].iloc[[5, 7]].tolist() == ["undecided"] * 2
