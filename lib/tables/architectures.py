@@ -12,7 +12,7 @@ from lib.profiles import parse_value
 from lib.study.planning import Planner
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
-from lib.tables.merging import averages
+from lib.tables.merging import averages, n_averages
 from lib.tables.rows import Needed, backdoored_recipes, cases_of, declares, progress
 
 # A partner's own head is drawn with a seed that no other model of the study has.
@@ -51,7 +51,7 @@ def _architectures_needed(planner: Planner, task: str, attacks: Sequence[str], a
     for text in architectures:
         variant = planner.variant(**parse_architecture(text))
         cases = cases_of(variant, [task], attacks)
-        n_merges = len(cases) * len(variant.other_domains(task))
+        n_merges = len(cases) * n_averages(len(variant.other_domains(task)))
         needed += Needed(backdoored_recipes(variant, cases, ["other_domains"]), n_merges)
     return needed
 
@@ -76,7 +76,7 @@ def _heads_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed
     cases = cases_of(planner, [task], attacks)
     models = backdoored_recipes(planner, cases, ["other_domains"])
     models += [recipe for seed in planner.seeds for recipe in _with_own_heads(planner, task, seed)]
-    return Needed(models, n_merges=2 * len(cases) * len(planner.other_domains(task)))
+    return Needed(models, n_merges=2 * len(cases) * n_averages(len(planner.other_domains(task))))
 
 
 def _with_own_heads(planner: Planner, task: str, seed: int) -> list[ModelRecipe]:

@@ -131,7 +131,9 @@ def test_partners_of_other_domains_share_the_head_of_the_victim(study):
 
 
 def test_unknown_partners_raise_and_list_the_known_ones(study):
-    with pytest.raises(ValueError, match=r"unknown partners 'clean'; choose from \['same_task', 'other_domains', 'near', 'far'\]"):
+    with pytest.raises(
+        ValueError, match=r"unknown partners 'clean'; choose from \['same_task', 'other_domains', 'near', 'far'\]"
+    ):
         study.partner_recipes("sst2", "clean")
 
 
