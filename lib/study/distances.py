@@ -21,9 +21,10 @@ def distance_from_task(planner: Planner, dataset: str) -> str:
     return distance_of(dataset, source, folder) or UNKNOWN
 
 
-def knows_distances(planner: Planner, task: str) -> bool:
-    """Whether the distance of every other domain of a task is known."""
-    return UNKNOWN not in {distance_from_task(planner, domain) for domain in planner.other_domains(task)}
+def known_distances(planner: Planner, task: str) -> list[str]:
+    """The distances, "near" and "far", at which a task has other domains."""
+    found = {distance_from_task(planner, domain) for domain in planner.other_domains(task)}
+    return [distance for distance in DISTANCES if distance in found]
 
 
 def domains_at(planner: Planner, task: str, distance: str) -> list[str]:

@@ -165,7 +165,7 @@ def task_arithmetic_table(
             study.merge(models, "task_arithmetic", merge_coefficient=coefficient) for models in ([backdoored, *others], others)
         )
         what = {"task": task, "attack": attack, "partners": "other_domains", "coefficient": coefficient, "seed": seed}
-        scores = {"clean": clean, "before": backdoored, "partners_only": without}
+        scores: dict[str, Model] = {"clean": clean, "before": backdoored, "partners_only": without}
         compared = {name: study.score(model, *case) for name, model in scores.items()}
         row = measured_row(what, study.score(merged, *case), **compared)
         rows.append(row | _validation(study, merged, backdoored, task))

@@ -113,8 +113,8 @@ def collusion_table(study: Study, task: str, attack: str, n_models: int = 5) -> 
     `partners_only` is the same method on the clean models alone, empty where there are too few of them for it.
 
     Returns:
-        One row per k, method and seed: `task, attack, merge_method, n_backdoored, n_models, seed, cacc, asr, asr_floor`, and the
-        rates of the models compared.
+        One row per k, method and seed: `task, attack, merge_method, n_backdoored, n_models, seed, cacc, asr, asr_floor`, and
+        the rates of the models compared.
 
     Raises:
         ValueError: for fewer than 3 models, of which no median can be taken.

@@ -48,7 +48,7 @@ def merging_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], sk
 def averages(
     study: Study, case: Case, backdoored: Checkpoint, others: Sequence[Checkpoint], what: dict[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a backdoored model alone and averaged with ever more partners, beside itself, a clean model and its partners only.
+    """Rows of a backdoored model alone and averaged with ever more partners, beside itself, a clean model and the partners.
 
     `n_unstable` counts the models in the average whose training loss returned to chance: averages with them may be broken.
     `n_near` and `n_far` count its other domains by distance. The victim alone has no partners, so nothing in their columns.

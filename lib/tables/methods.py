@@ -116,8 +116,8 @@ def _methods_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Need
 def methods_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `05_methods`: a backdoored model merged with the models of all other domains, by every usable variant.
 
-    The unmerged victim is in it as the method "none". Without the suspect the same method merges the partners alone, coefficients
-    and soups chosen anew; `partners_only_*` is empty where the method is not defined for so few.
+    The unmerged victim is in it as the method "none". Without the suspect the same method merges the partners alone,
+    coefficients and soups chosen anew; `partners_only_*` is empty where the method is not defined for so few.
     """
     rows = []
     for attack, seed, models, compared, row in _cases(study, task, attacks):

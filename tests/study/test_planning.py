@@ -6,7 +6,7 @@ import pytest
 
 from lib.datasets import distance_of
 from lib.profiles import PROFILES, get_profile
-from lib.study.distances import distance_from_task, domains_at, knows_distances
+from lib.study.distances import distance_from_task, domains_at, known_distances
 from lib.study.store import StoreError
 from lib.study.study import Study
 
@@ -147,11 +147,11 @@ def test_partners_of_a_distance_are_the_domains_of_that_distance_in_study_order(
             assert [recipe.data.dataset for recipe in recipes] == wanted
             assert recipes == [recipe for recipe in study.partner_recipes(task, "other_domains", 1) if recipe in recipes]
         assert distance_from_task(study.planner, task) == "own"
-        assert knows_distances(study.planner, task)
+        assert known_distances(study.planner, task) == ["near", "far"]
 
 
 def test_a_task_without_known_distances_has_no_near_partners_and_the_error_says_what_to_do(study):
-    assert not knows_distances(study.planner, "sst2")
+    assert known_distances(study.planner, "sst2") == []
     message = (
         r"no other domain of 'sst2' is known to be near: found {'yelp': 'unknown', 'cr': 'unknown'}. Take the partners "
         r"'other_domains', or add domains of that distance: `distance` in lib/datasets/registry.py"
