@@ -38,4 +38,4 @@ def plot_barrier(table: pd.DataFrame) -> Figure:
     axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
     axes[1].legend(loc="lower left", frameon=False, fontsize=8)
     axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
-    return finish(figure, [axes], "Clean texts on the way from the victim to a clean model", table, has_intervals=False)
+    return finish(figure, [axes], "Clean texts on the way from the victim to its partner", table, has_intervals=False)

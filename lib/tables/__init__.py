@@ -3,11 +3,11 @@
 May import: `study` and everything below it, no figure and no notebook.
 """
 
-from lib.tables.architectures import architectures_table, heads_table
+from lib.tables.architectures import architectures_table, heads_table, size_findings
 from lib.tables.attacks import attacks_table, loss_curves
 from lib.tables.coefficient import barrier_table, chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
-from lib.tables.compared import compared_means, four_models, suspect_findings
+from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.domains import domains_table, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import ablation_findings, headline_findings, stability_finding
@@ -43,11 +43,13 @@ __all__ = [
     "loss_curves",
     "merging_table",
     "methods_table",
+    "model_means",
     "obstacles_of_partners",
     "partner_kinds_table",
     "plane_findings",
     "plane_table",
     "poisoning_rates_table",
+    "size_findings",
     "stability_finding",
     "stealth_table",
     "story_table",

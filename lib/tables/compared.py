@@ -58,6 +58,12 @@ def four_models(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
 
 
+def model_means(four: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Means of `four_models` over seeds and whatever else is not in `by`, one row per group and model."""
+    columns = ["cacc", "cacc_change", "cacc_change_vs_clean", "asr", "asr_untriggered", "asr_rise", "flip_rate"]
+    return four.groupby([*by, "model"], sort=False)[columns].mean().reset_index()
+
+
 def suspect_findings(table: pd.DataFrame) -> Iterator[str]:
     """Sentences on what keeping the suspect buys, and on the ASR in both forms.
 
