@@ -14,7 +14,7 @@ from lib.tables.findings import ablation_findings, headline_findings, stability_
 from lib.tables.headline import agreement_table, headline_table, tests_table
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
-from lib.tables.partners import kinds_of_partners, obstacles_of_partners
+from lib.tables.partners import kinds_of_partners, left_out_partners
 from lib.tables.plane import plane_findings, plane_table
 from lib.tables.poisoning_rate import poisoning_rates_table
 from lib.tables.stealth import stealth_table
@@ -40,11 +40,11 @@ __all__ = [
     "heads_table",
     "kept_table",
     "kinds_of_partners",
+    "left_out_partners",
     "loss_curves",
     "merging_table",
     "methods_table",
     "model_means",
-    "obstacles_of_partners",
     "partner_kinds_table",
     "plane_findings",
     "plane_table",

@@ -24,6 +24,12 @@ def kinds_of_partners(planner: Planner) -> list[str]:
     return [kind for kind, obstacle in obstacles_of_partners(planner).items() if not obstacle]
 
 
+def left_out_partners(planner: Planner) -> str:
+    """The kinds of partners that a profile does not have, with the reasons, as a line for people."""
+    obstacles = {kind: obstacle for kind, obstacle in obstacles_of_partners(planner).items() if obstacle}
+    return "; ".join(f"{kind} ({obstacle})" for kind, obstacle in obstacles.items()) or "none"
+
+
 def check_kinds(planner: Planner, kinds: Sequence[str]) -> list[str]:
     """The kinds, if the profile has partners of each.
 

@@ -13,7 +13,7 @@ from lib.tables.domains import domains_table, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.merging import merging_table
 from lib.tables.methods import VARIANTS, methods_table, n_alone
-from lib.tables.partners import kinds_of_partners, obstacles_of_partners
+from lib.tables.partners import kinds_of_partners, left_out_partners
 from lib.tables.tasks import tasks_table, transfer_table
 
 
@@ -36,7 +36,8 @@ def distances(monkeypatch):
 def test_kinds_that_a_profile_lacks_are_named_with_the_reason(study, lonely):
     assert kinds_of_partners(study.planner) == ["same_task", "other_domains"]
     assert kinds_of_partners(lonely.planner) == ["other_domains"]
-    assert obstacles_of_partners(lonely.planner)["same_task"] == "n_same_task of the profile is 0; set it to 1 or more"
+    assert left_out_partners(study.planner) == "none"
+    assert left_out_partners(lonely.planner) == "same_task (n_same_task of the profile is 0; set it to 1 or more)"
 
 
 def test_tables_leave_out_models_of_the_same_task_where_there_are_none(lonely):
