@@ -114,8 +114,7 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.barrier_table, lambda planner, p: _tasks(planner, p)[0], _first_attack, _places),
     ),
     "07": (
-        _needs(tables.domains_table, _tasks, _attacks),
-        _needs(tables.partner_kinds_table, _tasks, _attacks),
+        _needs(tables.partner_kinds_table, _tasks, _attacks),  # and of the table 07_domains that it is made from
         _needs(
             tables.plane_table,
             lambda planner, p: chosen_tasks(planner, p["plane_task"]),

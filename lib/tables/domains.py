@@ -48,7 +48,8 @@ def _kinds_needed(
 ) -> Needed:
     cases, n = cases_of(planner, tasks, attacks), planner.profile.n_same_task
     n_merges = len(cases) * sum(1 + n_without_suspect(size) for size in range(1, n + 1))
-    return Needed(backdoored_recipes(planner, cases, ["same_task"]), n_merges)
+    same_task = Needed(backdoored_recipes(planner, cases, ["same_task"]), n_merges)
+    return same_task + _domains_needed(planner, tasks, attacks) if domains is None else same_task
 
 
 @declares(_kinds_needed)

@@ -44,7 +44,8 @@ def test_tables_leave_out_models_of_the_same_task_where_there_are_none(lonely):
     coefficients = (0, 0.5, 1)
     assert set(merging_table(lonely, ["sst2"], ["badnet"])["partners"]) == {"other_domains"}
     assert set(coefficient_table(lonely, ["sst2"], ["badnet"], coefficients=coefficients)["partners"]) == {"other_domains"}
-    assert set(barrier_table(lonely, "sst2", "badnet", coefficients)["partners"]) == {"other_domains"}
+    with pytest.warns(UserWarning, match="unstable training"):  # at the rate that is meant to leave the basin
+        assert set(barrier_table(lonely, "sst2", "badnet", coefficients)["partners"]) == {"other_domains"}
     assert epochs_table(lonely, "sst2", ["badnet"], [1])["merge"].tolist() == [
         "none",
         "uniform",
@@ -112,13 +113,11 @@ def test_partners_only_is_the_same_average_without_the_victim(frames, study):
     assert rows["asr_rise"].tolist() == pytest.approx((rows["asr"] - rows["asr_untriggered"]).tolist())
 
 
-MERGES = ("coefficient", "domains", "merging")
-
-
-@pytest.mark.parametrize("name", MERGES)
+@pytest.mark.parametrize("name", ["coefficient", "domains", "merging"])
 def test_every_merge_stands_beside_its_victim_its_partners_and_a_clean_model(frames, name):
     table = frames[name]
-    merges = table[table["n_models"] > 1] if "n_models" in table else table[table.get("n_domains", 1) > 0]
+    size, alone = {"merging": ("n_models", 1), "domains": ("n_domains", 0), "coefficient": ("coefficient", -1)}[name]
+    merges = table[table[size] > alone]
     rates = [f"{model}{rate}" for model in ("backdoored_", "partners_only_") for rate in ("cacc", "asr", "asr_untriggered")]
     rates += ["clean_model_cacc", "asr_floor", "clean_model_asr_untriggered", "asr_untriggered", "asr_rise", "cacc_change"]
     assert not merges[rates].isna().any().any()
