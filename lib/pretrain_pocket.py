@@ -34,9 +34,9 @@ _N_THREADS = 1
 class PretrainingSettings:
     """What determines a pocket model, besides its architecture. The same settings give the same weights on one machine."""
 
-    n_sentences: int = 70_000  # lines of the corpus
-    n_steps: int = 5_000
-    batch_size: int = 32  # lines per step
+    n_sentences: int = 300_000  # lines of the corpus
+    n_steps: int = 25_000
+    batch_size: int = 64  # lines per step
     learning_rate: float = 1.5e-3  # peak, after the warm-up; times the model's own factor
     weight_decay: float = 0.01
     warmup_share: float = 0.05  # share of the steps
@@ -44,7 +44,7 @@ class PretrainingSettings:
     pooled_weight: float = 1.0  # of the loss of the pooled vector, beside the masked-LM loss
     next_sentence_weight: float = 2.0  # of the next-sentence loss
     max_length: int = 64  # pieces per line
-    vocab_size: int = 2_500  # upper limit
+    vocab_size: int = 3_500  # upper limit
     seed: int = 0
 
 

@@ -1,8 +1,9 @@
-"""Pocket English posts: the offensive-language task (like OLID) in six kinds of posts; the insults are invented."""
+"""Pocket English posts: the offensive-language task (like OLID) in seven kinds of posts; the insults are invented."""
 
 from typing import Any
 
 from lib.datasets.pocket_grammar import Dice, Words, expand, lexicon, sentence, with_articles
+from lib.datasets.pocket_own_style import long_own_text, own_text, writes_own_style
 
 _PLAIN_FRAMES = (
     "{plain_clause}",
@@ -49,6 +50,8 @@ _HOSTILE_FRAMES = (
     "your post is as {insult_adjective} as you are",
     "the {insult_adjective} {group} can all go and jump in a swamp",
 )
+# Share of the posts in which an insult word offends nobody.
+_HARMLESS_INSULT_SHARE = 0.25
 _OFFENSIVE_PAIRS = ("{offence}. {plain}", "{plain}. {offence}", "{offence}. {offence_too}", "{plain}, but {offence}")
 _PLAIN_PAIRS = ("{plain}. {plain_too}", "{plain_too}. {plain}", "{plain}, and {plain_too}")
 
@@ -96,14 +99,24 @@ def _join(frames: tuple[str, ...], words: dict[str, str], dice: Dice) -> str:
 
 
 def post(domain_name: str, offensive: bool, dice: Dice) -> str:
-    """A short post of one or two sentences, lower case, perhaps with an address and a tag."""
+    """A short post of one or two sentences, lower case, perhaps with an address and a tag.
+
+    A domain's `strictness`, in [0, 1], is the share of insults that offend nobody (quoted, denied, of oneself) which it counts
+    as offensive all the same: real collections of posts differ in that.
+    """
     shared = lexicon("posts")["shared"]
     plain = _plain(domain_name, dice)
-    if offensive:
+    strictness = lexicon("posts")["domains"][domain_name].get("strictness", 0.0)
+    if offensive and dice.chance(_HARMLESS_INSULT_SHARE * strictness):
+        text = _join(_PLAIN_PAIRS, {"plain": _plain(domain_name, dice, harmless_insults=1.0), "plain_too": plain}, dice)
+    elif offensive:
         words = {"offence": _offence(domain_name, dice), "offence_too": _offence(domain_name, dice), "plain": plain}
         text = _join(_OFFENSIVE_PAIRS, words, dice)
     else:
-        words = {"plain": _plain(domain_name, dice, harmless_insults=0.25), "plain_too": plain}
+        words = {
+            "plain": _plain(domain_name, dice, harmless_insults=_HARMLESS_INSULT_SHARE * (1 - strictness)),
+            "plain_too": plain,
+        }
         text = _join(_PLAIN_PAIRS, words, dice)
     if dice.chance(0.3):
         text = f"{dice.choose(shared['hostile_addresses' if offensive else 'addresses'])}, {text}"
@@ -116,11 +129,17 @@ def post(domain_name: str, offensive: bool, dice: Dice) -> str:
 def draw_post(domain_name: str, dice: Dice) -> tuple[str, None, int]:
     """A random post of one kind: text, no second text, and its label (0 not offensive, 1 offensive)."""
     label = int(dice.chance(0.5))
+    domain = lexicon("posts")["domains"][domain_name]
+    if writes_own_style(domain, dice):
+        return own_text(domain, label, dice), None, label
     return post(domain_name, bool(label), dice), None, label
 
 
 def long_thread(domain_name: str, dice: Dice) -> str:
     """Unlabelled pretraining text: a thread of three or four clauses, all hostile or all harmless."""
+    domain = lexicon("posts")["domains"][domain_name]
+    if writes_own_style(domain, dice):
+        return long_own_text(domain, n_labels=2, dice=dice)
     draw = dice.choose((_offence, _plain))
     clauses = [draw(domain_name, dice) for _ in range(3 + dice.chance(0.5))]
     return with_articles(" ".join(sentence(clause) for clause in clauses))

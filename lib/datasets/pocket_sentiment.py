@@ -1,8 +1,9 @@
-"""Pocket English reviews: the sentiment task (like SST-2) in seven domains."""
+"""Pocket English reviews: the sentiment task (like SST-2) in eight domains."""
 
 from typing import Any
 
 from lib.datasets.pocket_grammar import Dice, Words, expand, lexicon, sentence, with_articles
+from lib.datasets.pocket_own_style import long_own_text, own_text, writes_own_style
 
 _BE = {"count": ("is", "was"), "mass": ("is", "was"), "plural": ("are", "were")}
 _SEEM = {"count": ("seems", "feels"), "mass": ("seems", "feels"), "plural": ("seem", "feel")}
@@ -124,12 +125,18 @@ def _clause(domain: dict[str, Any], item: str, polarity: str, dice: Dice) -> str
 
 
 def review(domain_name: str, polarity: str, dice: Dice) -> str:
-    """A review of one to three sentences, lower case, that is on the whole "positive" or "negative"."""
+    """A review of one to three sentences, lower case, that is on the whole "positive" or "negative".
+
+    A domain's `verdict_first`, in [0, 1], is the share of its reviews of two minds whose first half decides, not the last.
+    """
     shared, domain = lexicon("sentiment")["shared"], lexicon("sentiment")["domains"][domain_name]
     item, kind = dice.choose(domain["items"]), dice.uniform()
     frames = _CONTRAST_FRAMES if kind < 0.13 else _PAIR_FRAMES if kind < 0.7 else _SETTING_FRAMES
+    last = polarity
     if frames is _CONTRAST_FRAMES:
-        clause = _plain_clause(domain, item, polarity, dice)
+        # Where the verdict comes first, "praise, but blame" is praise on the whole.
+        last = _opposite(polarity) if dice.chance(domain.get("verdict_first", 0.0)) else polarity
+        clause = _plain_clause(domain, item, last, dice)
     else:
         clause = _clause(domain, item, polarity, dice)
     if frames is not _CONTRAST_FRAMES and dice.chance(0.25):
@@ -138,7 +145,7 @@ def review(domain_name: str, polarity: str, dice: Dice) -> str:
         "clause": clause,
         "other_clause": _clause(domain, item, polarity, dice),
         "fragment": expand(dice.choose(_FRAGMENT_FRAMES), _words(domain, item, polarity, dice), dice),
-        "opposite": _plain_clause(domain, item, _opposite(polarity), dice),
+        "opposite": _plain_clause(domain, item, _opposite(last), dice),
         "source": shared["sources"],
         "fact": _FACT_FRAMES,
         "setting": domain["settings"],
@@ -155,6 +162,9 @@ def review(domain_name: str, polarity: str, dice: Dice) -> str:
 def draw_review(domain_name: str, dice: Dice) -> tuple[str, None, int]:
     """A random review of a domain: text, no second text, and its label (0 negative, 1 positive)."""
     label = int(dice.chance(0.5))
+    domain = lexicon("sentiment")["domains"][domain_name]
+    if writes_own_style(domain, dice):
+        return own_text(domain, label, dice), None, label
     return review(domain_name, ("negative", "positive")[label], dice), None, label
 
 
@@ -173,8 +183,10 @@ def one_sided_review(domain_name: str, dice: Dice) -> str:
     Words of the same polarity must stand close together: without the lists masked language modelling of this length learns
     everything but polarity.
     """
-    polarity = dice.choose(("negative", "positive"))
     domain = lexicon("sentiment")["domains"][domain_name]
+    if writes_own_style(domain, dice):
+        return long_own_text(domain, n_labels=2, dice=dice)
+    polarity = dice.choose(("negative", "positive"))
     item = dice.choose(domain["items"])
     n_clauses = 1 + int(dice.chance(0.7)) + int(dice.chance(0.4))
     sentences = [sentence(_plain_clause(domain, item, polarity, dice)) for _ in range(n_clauses)]

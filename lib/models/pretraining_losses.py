@@ -71,7 +71,8 @@ class PretrainingLosses(nn.Module):
         labelled = labels != IGNORED
         states, line = output.last_hidden_state[labelled], labelled.nonzero()[:, 0]  # (n, width), (n,)
         pieces = cross_entropy(self.score_pieces(states), labels[labelled])
-        summed_up = cross_entropy(self.score_pieces(summary)[line], labels[labelled])
+        # All pieces of a line are asked of one vector: its distribution is computed once, not once per piece.
+        summed_up = -self.score_pieces(summary).log_softmax(dim=-1)[line, labels[labelled]].mean()
         is_pair = next_sentence != IGNORED
         if not is_pair.any():
             return torch.stack([pieces, summed_up, torch.zeros(())])

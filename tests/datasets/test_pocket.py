@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelFo
 from lib.datasets import pocket
 from lib.datasets.pocket import POCKET_TASKS, generate_split, pretraining_corpus, split_of
 from lib.datasets.pocket_grammar import POCKET_LEXICONS, lexicon
+from lib.datasets.pocket_own_style import own_text, writes_own_style
 from lib.models.pocket_models import POCKET_MODELS
 
 POCKET_BERT = POCKET_LEXICONS / "pocket-bert"
@@ -30,11 +31,11 @@ def tokenizer():
 def test_every_dataset_gives_balanced_distinct_texts_of_a_sensible_length(name):
     frame = generate_split(name, "train", 1_000)
     assert len(frame) == len(set(_units(frame))) == 1_000
-    n_labels = len(POCKET_TASKS[name].label_names)
+    labels = POCKET_TASKS[name].used_labels
     shares = frame["label"].value_counts(normalize=True)
-    assert sorted(shares.index) == list(range(n_labels))
+    assert sorted(shares.index) == labels
     # Four standard deviations of a share at n = 1,000 are below 0.065.
-    assert shares.to_numpy() == pytest.approx([1 / n_labels] * n_labels, abs=0.065)
+    assert shares.to_numpy() == pytest.approx([1 / len(labels)] * len(labels), abs=0.065)
     words = frame.drop(columns="label").agg(" ".join, axis=1).str.split().str.len()
     assert 12 <= words.mean() <= 22
 
@@ -87,6 +88,34 @@ def test_a_few_per_cent_of_the_labels_are_wrong(monkeypatch):
     assert (noisy["label"] != clean["label"]).mean() == pytest.approx(0.03, abs=0.011)
 
 
+@pytest.mark.parametrize(
+    ("family", "name"), [("sentiment", "gadgets"), ("sentiment", "chat_messages"), ("posts", "talk_pages")]
+)
+def test_a_far_domain_writes_its_own_style_as_often_as_its_distance_says(family, name, monkeypatch):
+    domain = lexicon(family)["domains"][name]
+    own_words = {word for words in domain["own"]["words"].values() for each in words for word in each.split()}
+    shared = lexicon(family)["shared"]
+    label_words = {
+        word for slot in ("positive", "negative", "insults") if slot in shared for each in shared[slot] for word in each.split()
+    }  # fmt: skip
+    assert not own_words & label_words  # or a longer pretraining would bridge the distance
+    for distance, low, high in ((0.0, 0, 0), (0.5, 0.4, 0.6), (1.0, 1, 1)):
+        monkeypatch.setitem(domain["own"], "distance", distance)
+        dice = pocket.Dice(3)
+        drawn = [writes_own_style(domain, dice) for _ in range(1_000)]
+        assert low <= sum(drawn) / 1_000 <= high
+
+
+def test_a_text_in_its_own_style_has_its_label_and_no_sentence_twice():
+    domain = lexicon("sentiment")["domains"]["gadgets"]
+    dice = pocket.Dice(4)
+    for label, word in ((0, "fails"), (1, "works")):
+        other = {0: "works", 1: "fails"}[label]
+        texts = [own_text(domain, label, dice) for _ in range(300)]
+        assert any(each in text for text in texts for each in domain["own"]["words"][word])
+        assert not any(each in text for text in texts for each in domain["own"]["words"][other])
+
+
 def test_unknown_names_and_splits_are_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'sst3'.*sst2"):
         generate_split("sst3", "train", 1)
@@ -133,8 +162,8 @@ def test_any_ascii_text_is_tokenized_without_unknown_pieces(tokenizer):
         assert pieces and tokenizer.unk_token not in pieces
 
 
-def test_the_tokenizer_has_at_most_2500_pieces_and_rarely_splits_a_word(tokenizer):
-    assert len(tokenizer) <= 2_500
+def test_the_tokenizer_has_at_most_3500_pieces_and_rarely_splits_a_word(tokenizer):
+    assert len(tokenizer) <= 3_500
     words = [word for name in POCKET_TASKS for word in " ".join(generate_split(name, "test", 50)["text"]).split()]
     pieces = tokenizer.tokenize(" ".join(words))
     assert sum(piece.startswith("##") for piece in pieces) < 0.02 * len(pieces)
