@@ -119,6 +119,7 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
             tables.plane_table,
             lambda planner, p: chosen_tasks(planner, p["plane_task"]),
             lambda _, p: chosen_attacks(p["plane_attack"]),
+            _parameter("plane_n_same_task"),
         ),
     ),
     "08": (

@@ -35,8 +35,9 @@ def _groups(planner: Planner, task: str, seed: int) -> list[tuple[str, tuple[int
     return groups
 
 
-def _plane_needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str]) -> Needed:
-    cases, n_merges = cases_of(planner, tasks, attacks), 0
+def _plane_needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], n_same_task: int = NUMBERS[-1]) -> Needed:
+    planner, n_merges = planner.variant(n_same_task=n_same_task), 0
+    cases = cases_of(planner, tasks, attacks)
     for task, _, seed in cases:
         recipes = {kind: planner.partner_recipes(task, kind, seed) for kind, _ in _groups(planner, task, seed)}
         distinct = {tuple(recipes[kind][i].key for i in chosen) for kind, chosen in _groups(planner, task, seed)}
@@ -46,17 +47,23 @@ def _plane_needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str]
 
 
 @declares(_plane_needed)
-def plane_table(study: Study, tasks: Sequence[str], attacks: Sequence[str]) -> pd.DataFrame:
+def plane_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], n_same_task: int = NUMBERS[-1]) -> pd.DataFrame:
     """Table `07_plane`: averages in which the victim has a weight and its partners share the rest equally.
 
     Every weight of `WEIGHTS` with every number of `NUMBERS` and every kind of partners, as far as the profile has them: models
     of the same task, other domains (near and far ones by turns), near domains, far domains.
 
+    Args:
+        study: trains and scores.
+        tasks: each with every attack and seed.
+        attacks: of the victims.
+        n_same_task: clean models of the task, whatever number the profile has for other tables; 0 leaves them out.
+
     Returns:
         One row per task, attack, kind, group of partners, weight and seed: `task, attack, partners, n_partners, domains,
         weight, seed`, the rates of the average, and those of the victim, the clean model and the partners alone.
     """
-    rows: list[dict[str, Any]] = []
+    study, rows = study.variant(n_same_task=n_same_task), list[dict[str, Any]]()
     for case in progress(cases_of(study.planner, tasks, attacks)):
         for kind, chosen in _groups(study.planner, case[0], case[2]):
             rows += _line(study, case, kind, chosen)

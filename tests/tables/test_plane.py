@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 
 from lib.plots.plane import plot_plane
+from lib.study.study import Study
+from lib.tables.collusion import collusion_table
 from lib.tables.plane import WEIGHTS, plane_findings, plane_table
 
 
 @pytest.fixture(scope="module")
 def plane(study):
-    return plane_table(study, ["sst2"], ["badnet"])
+    return plane_table(study, ["sst2"], ["badnet"], n_same_task=1)
 
 
 def test_every_kind_and_number_has_every_weight(plane):
@@ -48,8 +50,24 @@ def test_partners_share_what_the_victim_leaves(plane, study, backdoored):
 
 def test_the_merges_that_are_scored_are_counted_once(study):
     # Groups same task 1, yelp, cr, yelp+cr: four weights between the ends each, and at weight 0 the average of two.
-    assert plane_table.needed(study.planner, ["sst2"], ["badnet"]).n_merges == 4 * 4 + 1
-    assert plane_table.needed(study.planner, ["sst2"], ["badnet", "insertsent"]).n_merges == 2 * (4 * 4 + 1)
+    needed = plane_table.needed(study.planner, ["sst2"], ["badnet"], n_same_task=1)
+    assert needed.n_merges == 4 * 4 + 1
+    assert plane_table.needed(study.planner, ["sst2"], ["badnet", "insertsent"], n_same_task=1).n_merges == 2 * (4 * 4 + 1)
+    # Of four models of the task there are four alone, two pairs, and all together.
+    more = plane_table.needed(study.planner, ["sst2"], ["badnet"])
+    assert more.n_merges == needed.n_merges + 4 * 6 + 3
+    assert len({recipe.key for recipe in more.models} - {recipe.key for recipe in needed.models}) == 3
+    none = plane_table.needed(study.planner, ["sst2"], ["badnet"], n_same_task=0)
+    assert {recipe.data.dataset for recipe in none.models if not recipe.trigger} == {"sst2", "yelp", "cr"}
+
+
+def test_the_models_of_the_same_task_are_those_of_the_colluding_attackers_notebook():
+    planner = Study("pocket").planner
+    plane, collusion = (
+        {recipe.key for recipe in table.needed(planner, *arguments).models if not recipe.trigger}
+        for table, arguments in ((plane_table, (["sst2"], ["badnet"])), (collusion_table, ("sst2", "badnet", 5)))
+    )
+    assert collusion < plane
 
 
 def by_hand(weight_effect, number_effect, n_seeds=3):
