@@ -26,7 +26,7 @@ class Difference:
 
 
 def explained_shares(table: pd.DataFrame, rate: str, factors: tuple[str, str], within: Sequence[str]) -> dict[str, float]:
-    """Shares of the variation of a rate's cell means that go with each of two factors, and with both together.
+    """Shares of the variation of a rate's cell means that go with each of two factors, and of what is left.
 
     Sums of squares of the two-way analysis of variance without replication, added up over panels. A cell is the mean of all
     its rows; all panels whose layout is complete, with two or more values of each factor, count by their own variation.
@@ -38,11 +38,12 @@ def explained_shares(table: pd.DataFrame, rate: str, factors: tuple[str, str], w
         within: columns that define a panel.
 
     Returns:
-        The share of each factor and of "both" (what neither explains alone); they sum to 1. NaN where nothing varies.
+        The share of each factor and of "rest" (noise, and what the factors do only together); they sum to 1. NaN where nothing
+        varies.
 
     >>> table = pd.DataFrame({"task": "a", "w": [0, 0, 1, 1], "n": [1, 2, 1, 2], "asr": [0.2, 0.2, 0.8, 0.8]})
     >>> explained_shares(table, "asr", ("w", "n"), ["task"])
-    {'w': 1.0, 'n': 0.0, 'both': 0.0}
+    {'w': 1.0, 'n': 0.0, 'rest': 0.0}
     """
     first, second = factors
     sums = np.zeros(3)
@@ -54,7 +55,7 @@ def explained_shares(table: pd.DataFrame, rate: str, factors: tuple[str, str], w
         rest = grid - grid.mean() - rows - columns
         sums += [grid.shape[1] * (rows**2).sum(), grid.shape[0] * (columns**2).sum(), (rest**2).sum()]
     shares = sums / sums.sum() if sums.sum() > 1e-12 else np.full(3, np.nan)
-    return dict(zip((first, second, "both"), (float(share) for share in shares), strict=True))
+    return dict(zip((first, second, "rest"), (float(share) for share in shares), strict=True))
 
 
 def paired_difference(first: pd.DataFrame, second: pd.DataFrame, rate: str, within: Sequence[str]) -> Difference:

@@ -112,10 +112,11 @@ def plane_findings(table: pd.DataFrame, weight: float = 0.2) -> Iterator[str]:
     for rate, name in (("asr", "ASR"), ("cacc", "CACC")):
         shares = explained_shares(between, rate, ("weight", "n_partners"), PANEL)
         if pd.notna(shares["weight"]):
+            lowest, highest = (100 * edge for edge in (between[rate].min(), between[rate].max()))
             yield (
-                f"Of the variation of the {name} over weights and numbers of partners, the weight of the backdoored model "
-                f"explains {shares['weight']:.1%}, the number of partners {shares['n_partners']:.1%}, both together "
-                f"{shares['both']:.1%}."
+                f"Of the variation of the mean {name} over weights and numbers of partners (single averages have {lowest:.1f} "
+                f"to {highest:.1f} %), the weight of the backdoored model explains {shares['weight']:.1%}, the number of "
+                f"partners {shares['n_partners']:.1%}; {shares['rest']:.1%} is noise and what they do only together."
             )
     at_weight = between[between["weight"] == weight]
     for kind, rows in at_weight.groupby("partners", sort=False):

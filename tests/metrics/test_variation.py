@@ -19,26 +19,26 @@ def shares(table):
 
 
 def test_a_factor_that_decides_alone_explains_all():
-    assert shares(layout([[0.1, 0.1], [0.7, 0.7]])) == pytest.approx({"w": 1, "n": 0, "both": 0})
-    assert shares(layout([[0.1, 0.7], [0.1, 0.7]])) == pytest.approx({"w": 0, "n": 1, "both": 0})
+    assert shares(layout([[0.1, 0.1], [0.7, 0.7]])) == pytest.approx({"w": 1, "n": 0, "rest": 0})
+    assert shares(layout([[0.1, 0.7], [0.1, 0.7]])) == pytest.approx({"w": 0, "n": 1, "rest": 0})
 
 
 def test_sums_of_squares_by_hand():
     # Mean .4; rows .2 and .6: 2 x 2 x .2^2 = .16; columns .3 and .5: 2 x 2 x .1^2 = .04; the rest is 4 x .1^2 = .04.
-    assert shares(layout([[0.0, 0.4], [0.6, 0.6]])) == pytest.approx({"w": 0.16 / 0.24, "n": 0.04 / 0.24, "both": 0.04 / 0.24})
+    assert shares(layout([[0.0, 0.4], [0.6, 0.6]])) == pytest.approx({"w": 0.16 / 0.24, "n": 0.04 / 0.24, "rest": 0.04 / 0.24})
 
 
 def test_panels_count_by_their_variation_and_rows_of_a_cell_are_averaged():
     large, small = layout([[0.0, 0.0], [0.8, 0.8]]), layout([[0.1, 0.3], [0.1, 0.3]], "b")
-    assert shares(pd.concat([large, small])) == pytest.approx({"w": 0.64 / 0.68, "n": 0.04 / 0.68, "both": 0})
+    assert shares(pd.concat([large, small])) == pytest.approx({"w": 0.64 / 0.68, "n": 0.04 / 0.68, "rest": 0})
     spread = pd.concat([large.assign(asr=large["asr"] + 0.1), large.assign(asr=large["asr"] - 0.1)])
-    assert shares(spread) == pytest.approx({"w": 1, "n": 0, "both": 0})
+    assert shares(spread) == pytest.approx({"w": 1, "n": 0, "rest": 0})
 
 
 def test_a_layout_with_holes_or_one_value_is_left_out_and_nothing_else_is_nothing():
     full = layout([[0.1, 0.1], [0.7, 0.7]])
     holes, one = layout([[0.0, 0.9], [0.2, 0.4]], "b")[:3], layout([[0.0], [0.9]], "c")
-    assert shares(pd.concat([full, holes, one])) == pytest.approx({"w": 1, "n": 0, "both": 0})
+    assert shares(pd.concat([full, holes, one])) == pytest.approx({"w": 1, "n": 0, "rest": 0})
     assert all(np.isnan(share) for share in shares(one).values())
     assert all(np.isnan(share) for share in shares(layout([[0.5, 0.5], [0.5, 0.5]])).values())
 

@@ -87,11 +87,8 @@ def by_hand(weight_effect, number_effect, n_seeds=3):
 
 def test_weight_and_number_get_their_shares():
     only_weight, only_number = (" ".join(plane_findings(by_hand(*effects))) for effects in ((0.5, 0), (0, 0.1)))
-    assert (
-        "variation of the ASR over weights and numbers of partners, the weight of the backdoored model explains 100.0%"
-        in only_weight
-    )
-    assert "the number of partners 0.0%" in only_weight
+    assert "(single averages have 15.0 to 35.0 %), the weight of the backdoored model explains 100.0%" in only_weight
+    assert "the number of partners 0.0%; 0.0% is noise" in only_weight
     assert "the weight of the backdoored model explains 0.0%, the number of partners 100.0%" in only_number
     assert "At weight 0.2, 2 instead of 1 partners (near): ASR +0.0 points [+0.0, +0.0]" in only_weight
     assert "At weight 0.2, 2 instead of 1 partners (far): ASR +10.0 points [+10.0, +10.0]" in only_number
