@@ -8,7 +8,7 @@ from lib.tables.attacks import attacks_table, loss_curves
 from lib.tables.coefficient import barrier_table, chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
-from lib.tables.domains import domains_table, partner_kinds_table
+from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import ablation_findings, headline_findings, stability_finding
 from lib.tables.headline import agreement_table, headline_table, tests_table
@@ -39,6 +39,7 @@ __all__ = [
     "headline_table",
     "heads_table",
     "kept_table",
+    "kinds_findings",
     "kinds_of_partners",
     "left_out_partners",
     "loss_curves",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
+from lib.metrics.variation import paired_difference
 from lib.models.model import Model
 from lib.study.distances import DISTANCES
 from lib.study.planning import Planner
@@ -80,6 +81,19 @@ def partner_kinds_table(
     most = max([1, *(int(frame["n_partners"].max()) for frame in kinds.values() if len(frame))])
     kinds |= {"other_domains": subsets[subsets["n_partners"] <= most]}
     return pd.concat([frame.assign(partners=kind) for kind, frame in kinds.items() if len(frame)], ignore_index=True)
+
+
+def kinds_findings(kinds: pd.DataFrame) -> Iterator[str]:
+    """Sentences on table `07_partner_kinds`: far against near domains, and what keeping the suspect buys with each kind."""
+    cell = ["task", "attack", "n_partners"]
+    near, far = (kinds[kinds["partners"] == distance] for distance in DISTANCES)
+    if len(near) and len(far):
+        asr, cacc = (paired_difference(near, far, rate, cell) for rate in ("asr", "cacc"))
+        yield f"Far instead of near domains, at equal number and weight: ASR {asr}, CACC {cacc}."
+    for kind, kept in kinds.groupby("partners", sort=False):
+        alone = kept.assign(cacc=kept["partners_only_cacc"], asr=kept["partners_only_asr"])
+        asr, cacc = (paired_difference(alone, kept, rate, cell) for rate in ("asr", "cacc"))
+        yield f"Partners {kind}: keeping the suspect instead of throwing it away changes CACC by {cacc}, ASR by {asr}."
 
 
 def _average_with(study: Study, case: Case, kind: str, chosen: Sequence[int], what: dict[str, Any]) -> dict[str, Any]:

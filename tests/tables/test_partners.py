@@ -9,7 +9,7 @@ from lib.study.study import Study
 from lib.tables.coefficient import barrier_table, coefficient_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
-from lib.tables.domains import domains_table, partner_kinds_table
+from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.merging import merging_table
 from lib.tables.methods import VARIANTS, methods_table, n_alone
@@ -219,3 +219,22 @@ def test_what_the_suspect_buys_is_said_with_intervals_and_both_forms():
     unknown = merges().assign(asr_untriggered=float("nan"))
     assert "both forms" not in " ".join(suspect_findings(unknown))
     assert "without the trigger" not in " ".join(suspect_findings(unknown))
+
+
+def test_far_domains_are_compared_with_near_ones_cell_by_cell():
+    row = {"task": "sst2", "attack": "badnet", "asr": 0.3, "partners_only_asr": 0.1}
+    kinds = pd.DataFrame(
+        [
+            row | {"partners": kind, "n_partners": n, "seed": seed, "cacc": cacc + 0.01 * n, "partners_only_cacc": alone}
+            for kind, cacc, alone in (("same_task", 0.9, 0.9), ("near", 0.88, 0.8), ("far", 0.82, 0.6))
+            for n in ((1, 2) if kind != "far" else (1,))
+            for seed in (0, 1)
+        ]
+    )
+    first, *kept = kinds_findings(kinds)
+    assert first == (
+        "Far instead of near domains, at equal number and weight: ASR +0.0 points [+0.0, +0.0], CACC -6.0 points [-6.0, -6.0]."
+    )
+    assert [text.split(":")[0] for text in kept] == ["Partners same_task", "Partners near", "Partners far"]
+    assert "changes CACC by +23.0 points [+23.0, +23.0], ASR by +20.0 points" in kept[2]
+    assert len(list(kinds_findings(kinds[kinds["partners"] == "same_task"]))) == 1
