@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.metrics.rates import seed_interval
+from lib.metrics import seed_interval
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,4 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, rate: str, with
         raise ValueError(f"the tables share no cell of {by} with a {rate}")
     values = cells.groupby("seed").mean().tolist()
     low, high = seed_interval(values) if len(values) > 1 else (float("nan"), float("nan"))
-    return Difference(float(np.mean(values)), low, high, len(values))
+    return Difference(float(np.mean(values)), float(low), float(high), len(values))
