@@ -12,6 +12,7 @@ COMPARED = (
     "cacc", "cacc_change", "cacc_change_vs_clean", "partners_only_cacc",
     "asr", "asr_untriggered", "asr_rise", "flip_rate", "partners_only_asr", "asr_floor",
 )  # fmt: skip
+DECIMALS = 10  # sums of rates leave 2e-17 where nothing changed
 # The four models of every merge, with the start of their columns.
 MODELS = {"backdoored model": "backdoored_", "merged": "", "partners only": "partners_only_", "clean model": "clean_model_"}
 
@@ -23,7 +24,7 @@ def compared_means(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     same model's rate without the trigger.
     """
     columns = [column for column in COMPARED if column in table]
-    return table.groupby(list(by), sort=False)[columns].mean().reset_index()
+    return table.groupby(list(by), sort=False)[columns].mean().round(DECIMALS).reset_index()
 
 
 def four_models(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def four_models(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def model_means(four: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Means of `four_models` over seeds and whatever else is not in `by`, one row per group and model."""
     columns = ["cacc", "cacc_change", "cacc_change_vs_clean", "asr", "asr_untriggered", "asr_rise", "flip_rate"]
-    return four.groupby([*by, "model"], sort=False)[columns].mean().reset_index()
+    return four.groupby([*by, "model"], sort=False)[columns].mean().round(DECIMALS).reset_index()
 
 
 def suspect_findings(table: pd.DataFrame) -> Iterator[str]:

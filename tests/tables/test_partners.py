@@ -6,7 +6,8 @@ import pytest
 
 from lib.study.distances import distance_from_task
 from lib.study.study import Study
-from lib.tables.coefficient import barrier_table, coefficient_table
+from lib.tables import barrier_table
+from lib.tables.coefficient import coefficient_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
