@@ -97,9 +97,13 @@ POCKET = Profile(
     max_length=96,
     lora_rank=0,
     precision="auto",
+    # Sizes by the common recipe, then each by its own, found by one rule: highest accuracy on validation texts, unused seeds.
     architectures=(
-        "pocket-bert-small learning_rate=2.5e-3 epochs=2",
+        "pocket-bert-small",
         "pocket-bert",
+        "pocket-bert-large",
+        "pocket-bert-small learning_rate=2.5e-3 epochs=2",
+        "pocket-bert learning_rate=1.5e-3",
         "pocket-bert-large learning_rate=8e-4",
         "pocket-roberta",
         "pocket-llama",

@@ -115,7 +115,15 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.task_arithmetic_table, _tasks, _attacks),
         _needs(tables.barrier_table, lambda planner, p: _tasks(planner, p)[0], _first_attack, _places),
     ),
-    "07": (_needs(tables.domains_table, _tasks, _attacks), _needs(tables.partner_kinds_table, _tasks, _attacks)),
+    "07": (
+        _needs(tables.partner_kinds_table, _tasks, _attacks),  # and of the table 07_domains that it is made from
+        _needs(
+            tables.plane_table,
+            lambda planner, p: chosen_tasks(planner, p["plane_task"]),
+            lambda _, p: chosen_attacks(p["plane_attack"]),
+            _parameter("plane_n_same_task"),
+        ),
+    ),
     "08": (
         _needs(tables.backdoored_table, _task, _attacks),
         _needs(tables.collusion_table, _task, _first_attack, _parameter("n_models")),

@@ -76,6 +76,7 @@ COLUMNS: dict[str, Column] = {
         relative="the same over the ASR before; mean of the cells' ratios",
         removed_share="the same over what the attack adds to the ASR of a clean model; mean of the cells' ratios",
         cacc_change="CACC after minus CACC before",
+        cacc_change_vs_clean="CACC minus CACC of a clean model",
         mean_difference="mean over seeds of the difference that a claim is about",
         relative_of_means="mean points over mean ASR before",
         removed_share_of_means="mean points over the mean of what the attacks add",
@@ -98,11 +99,13 @@ COLUMNS: dict[str, Column] = {
         kept="share of the backdoor's direction that a merge keeps",
         barrier="rise of the clean loss above the straight line to the partner, in nats",
         excess_loss="share by which the training loss lay above that of guessing, mean over steps",
+        relative_cacc="CACC over that of the model that was trained on the tested dataset | CACC / CACC of the own model",
     ),
     **_columns(
         "setting",
         coefficient="weight of the partner, or scale of the task vectors | merge coefficient",
         value="of the setting that a sweep moves",
+        weight="weight of the backdoored model in the average, in [0, 1] | weight of the backdoored model",
         poisoning_rate="poisoned share of the training rows",
         learning_rate="peak learning rate of the backdoored model",
         epochs="of the backdoored model's training",
@@ -117,6 +120,8 @@ COLUMNS: dict[str, Column] = {
         n_models="models in the merge, the backdoored one included | models in the average",
         n_partners="clean models in the merge",
         n_domains="other domains in the merge",
+        n_near="other domains in the merge that are near the task",
+        n_far="other domains in the merge that are far from the task",
         n_backdoored="models in the merge that share the backdoor",
         n_unstable="models in the merge whose training was unstable",
         n_clean="clean test texts",
@@ -146,6 +151,8 @@ COLUMNS: dict[str, Column] = {
         backdoored_hits="the same of the backdoored model",
         clean_correct="the same of a clean model",
         floor_hits="the same of a clean model",
+        partners_only_correct="the same of the partners' merge without the backdoored model",
+        partners_only_hits="the same of the partners' merge without the backdoored model",
     ),
     **_columns(
         "name",
@@ -160,6 +167,8 @@ COLUMNS: dict[str, Column] = {
         defense="defense", measure="column of a table that a mean is of",
         is_good_alone="whether the backdoored model's CACC is near a clean model's",
         is_broken="whether the barrier is high",
+        domain_distance="of a dataset from its task: own, near, far or unknown",
+        recipe="common to all pretrained models, or tuned for this one", model_type="family of the architecture, such as bert",
     ),
 }  # fmt: skip
 

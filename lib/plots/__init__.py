@@ -10,8 +10,9 @@ from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
-from lib.plots.merging import plot_merging
+from lib.plots.merging import plot_four_models, plot_merging
 from lib.plots.methods import plot_methods, plot_sweeps
+from lib.plots.plane import plot_plane
 from lib.plots.poisoning_rate import plot_poisoning_rates
 from lib.plots.stealth import plot_stealth
 from lib.plots.story import plot_story
@@ -29,12 +30,14 @@ __all__ = [
     "plot_collusion",
     "plot_domains",
     "plot_epochs",
+    "plot_four_models",
     "plot_headline",
     "plot_heads",
     "plot_loss_curves",
     "plot_merging",
     "plot_methods",
     "plot_partner_kinds",
+    "plot_plane",
     "plot_poisoning_rates",
     "plot_stealth",
     "plot_story",

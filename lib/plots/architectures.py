@@ -11,8 +11,13 @@ from lib.plots.steps import plot_lines
 
 
 def plot_architectures(table: pd.DataFrame) -> Figure:
-    """Table `11_architectures`: every pretrained model before and after the average with models of other domains."""
-    return plot_before_after(table, "architecture", "Before and after the average, for every pretrained model")
+    """Table `11_architectures`: every pretrained model before and after the average with models of other domains.
+
+    A pretrained model that was trained by several recipes has a line for each.
+    """
+    has_several = table.groupby("architecture")["recipe"].transform("nunique") > 1
+    line = table["architecture"].where(~has_several, table["architecture"] + ", " + table["recipe"] + " recipe")
+    return plot_before_after(table.assign(line=line), "line", "Before and after the average, for every pretrained model")
 
 
 def plot_heads(table: pd.DataFrame) -> Figure:

@@ -40,5 +40,5 @@ def plot_barrier(table: pd.DataFrame) -> Figure:
     axes[1].set(ylabel="clean accuracy (%)", xlabel="merge coefficient", ylim=(0, 102))
     axes[1].legend(loc="lower left", frameon=False, fontsize=8)
     axes[0].annotate("dashed: no barrier", (0.02, 0.02), xycoords="axes fraction", fontsize=8, color="0.3")
-    title = "Clean texts on the way from the victim to a clean model"
+    title = "Clean texts on the way from the victim to its partner"
     return finish(figure, [axes], title, table, has_intervals=False, has_means=False)

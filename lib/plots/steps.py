@@ -11,8 +11,18 @@ from matplotlib.figure import Figure
 from lib.metrics.summary import summarise
 from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
 
-PARTNER_NAMES = {"same_task": "clean models of the same task", "other_domains": "clean models of other domains"}
-PARTNER_STYLES = {"other_domains": {"linestyle": "-", "marker": "o"}, "same_task": {"linestyle": "--", "marker": "s"}}
+PARTNER_NAMES = {
+    "same_task": "clean models of the same task",
+    "other_domains": "clean models of other domains",
+    "near": "clean models of near domains",
+    "far": "clean models of far domains",
+}
+PARTNER_STYLES: dict[str, dict[str, str]] = {
+    "other_domains": {"linestyle": "-", "marker": "o"},
+    "same_task": {"linestyle": "--", "marker": "s"},
+    "near": {"linestyle": "-.", "marker": "^"},
+    "far": {"linestyle": ":", "marker": "v"},
+}
 
 
 def plot_panels(table: pd.DataFrame, row: str, step: str, label: str, title: str, has_dots: bool = False) -> Figure:

@@ -11,11 +11,11 @@ from lib.plots.style import finish
 
 
 def plot_transfer(table: pd.DataFrame) -> Figure:
-    """Table `01_transfer`: accuracy of each domain's model on each domain's test set."""
-    names = list(dict.fromkeys(table["trained_on"]))
+    """Table `01_transfer`: accuracy of each domain's model on each domain's test set; rows say how far a domain is."""
+    names, distances = list(dict.fromkeys(table["trained_on"])), table.groupby("trained_on")["domain_distance"].first()
     grid = table.pivot(index="trained_on", columns="tested_on", values="cacc").loc[names, names] * 100
     figure, axis = plt.subplots(figsize=(1.9 + 0.85 * len(names), 1.2 + 0.62 * len(names)))
     sns.heatmap(grid, annot=True, fmt=".0f", cmap="cividis", vmin=50, vmax=100, cbar_kws={"label": "accuracy (%)"}, ax=axis)
     axis.set(xlabel="tested on", ylabel="fine-tuned on")
-    axis.tick_params(axis="y", rotation=0)
+    axis.set_yticklabels([f"{name} ({distances[name]})" for name in names], rotation=0)
     return finish(figure, [[axis]], "Accuracy from domain to domain", table, has_intervals=False)

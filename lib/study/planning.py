@@ -14,6 +14,7 @@ from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
 from lib.study.artifacts import Locations
 from lib.study.derived import get_derivation
+from lib.study.distances import DISTANCES, domains_at
 from lib.study.makers import make_initial
 from lib.study.plugins import version_of
 from lib.study.recipes import (
@@ -191,8 +192,10 @@ class Planner:
     def partner_recipes(self, task: str, partners: str, seed: int = 0) -> list[ModelRecipe]:
         """Clean models to merge with the model of a seed: fine-tuned on the task itself, or on its other domains.
 
+        Kinds of partners are `PARTNERS`, and "near" and "far" for the other domains of that distance.
+
         Raises:
-            ValueError: for partners other than "same_task" and "other_domains", or a task without other domains.
+            ValueError: for another kind of partners, or a task without other domains of that kind.
         """
         if partners == "same_task":
             steps = range(1, self.profile.n_same_task + 1)
@@ -201,7 +204,9 @@ class Planner:
             if not (domains := self.other_domains(task)):
                 raise ValueError(self._lacks_domains(task))
             return [self.recipe(domain, seed=seed) for domain in domains]
-        raise ValueError(f"unknown partners {partners!r}; choose from {list(PARTNERS)}")
+        if partners in DISTANCES:
+            return [self.recipe(domain, seed=seed) for domain in domains_at(self, task, partners)]
+        raise ValueError(f"unknown partners {partners!r}; choose from {[*PARTNERS, *DISTANCES]}")
 
     def other_domains(self, task: str) -> list[str]:
         """Datasets of the same labels from elsewhere, in the order in which the study merges them.

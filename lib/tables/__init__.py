@@ -4,17 +4,20 @@ May import: `study` and everything below it, no figure and no notebook.
 """
 
 from lib.tables.agreement import agreement_table
-from lib.tables.architectures import architectures_table, heads_table
+from lib.tables.architectures import architectures_table, heads_table, size_findings
 from lib.tables.attacks import attacks_table, loss_curves
 from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
 from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
-from lib.tables.domains import domains_table, partner_kinds_table
+from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
+from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import ablation_findings, headline_findings, stability_finding
 from lib.tables.headline import headline_table, intervals_table, tests_table
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
+from lib.tables.partners import kinds_of_partners, left_out_partners
+from lib.tables.plane import plane_findings, plane_table
 from lib.tables.poisoning_rate import poisoning_rates_table
 from lib.tables.stealth import stealth_table
 from lib.tables.story import story_table
@@ -30,23 +33,33 @@ __all__ = [
     "chosen_coefficients",
     "coefficient_table",
     "collusion_table",
+    "compared_means",
     "domains_table",
     "epochs_table",
+    "four_models",
     "headline_findings",
     "headline_table",
     "heads_table",
     "intervals_table",
     "kept_table",
+    "kinds_findings",
+    "kinds_of_partners",
+    "left_out_partners",
     "loss_curves",
     "merging_table",
     "methods_table",
+    "model_means",
     "partner_kinds_table",
+    "plane_findings",
+    "plane_table",
     "poisoning_rates_table",
+    "size_findings",
     "stability_finding",
     "stealth_table",
     "story_table",
     "strayed_findings",
     "strayed_table",
+    "suspect_findings",
     "suspect_table",
     "sweeps_table",
     "task_arithmetic_table",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
+from lib.metrics.summary import points
 from lib.profiles import parse_value
 from lib.study.planning import Planner
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
-from lib.tables.merging import averages
+from lib.tables.merging import averages, n_averages
 from lib.tables.rows import Needed, backdoored_recipes, cases_of, declares, progress
 
 # A partner's own head is drawn with a seed that no other model of the study has.
 HEAD_SEED_STEP = 10_000
+# The fields of a profile that make a recipe of fine-tuning.
+RECIPE = ("learning_rate", "epochs", "batch_size", "warmup_ratio", "weight_decay", "max_grad_norm")
 
 
 def parse_architecture(text: str) -> dict[str, Any]:
@@ -46,37 +49,71 @@ def architecture_name(text: str) -> str:
     return f"{name}, LoRA {fields['lora_rank']}" if fields.get("lora_rank") else name
 
 
+def recipe_of(text: str) -> str:
+    """Whether an entry trains by the profile's recipe ("common") or names one of its own ("tuned").
+
+    The rate of adapters is one of its own, too.
+
+    >>> [recipe_of(text) for text in ("pocket-bert", "pocket-bert learning_rate=1e-3", "gpt2 lora_rank=8")]
+    ['common', 'tuned', 'common']
+    """
+    return "tuned" if set(RECIPE) & set(parse_architecture(text)) else "common"
+
+
 def _architectures_needed(planner: Planner, task: str, attacks: Sequence[str], architectures: Sequence[str]) -> Needed:
     needed = Needed()
     for text in architectures:
         variant = planner.variant(**parse_architecture(text))
         cases = cases_of(variant, [task], attacks)
-        n_merges = len(cases) * len(variant.other_domains(task))
+        n_merges = len(cases) * n_averages(len(variant.other_domains(task)))
         needed += Needed(backdoored_recipes(variant, cases, ["other_domains"]), n_merges)
     return needed
 
 
 @declares(_architectures_needed)
 def architectures_table(study: Study, task: str, attacks: Sequence[str], architectures: Sequence[str]) -> pd.DataFrame:
-    """Table `11_architectures`: for each pretrained model, victims averaged with 0, 1, 2, ... models of other domains."""
+    """Table `11_architectures`: for each pretrained model, victims averaged with 0, 1, 2, ... models of other domains.
+
+    `recipe` says whether an entry was trained by the recipe that all share. Sizes may be compared within one recipe only.
+    """
     rows: list[dict[str, Any]] = []
     for text in architectures:
         variant = study.variant(**parse_architecture(text))
         for case in progress(cases_of(variant.planner, [task], attacks)):
             _, attack, seed = case
             backdoored, others = variant.model(*case), variant.partners(task, "other_domains", seed)
-            what = {"task": task, "attack": attack, "architecture": architecture_name(text)}
-            what |= {"lora_rank": variant.profile.lora_rank, "learning_rate": variant.profile.learning_rate}
+            what: dict[str, Any] = {"task": task, "attack": attack, "architecture": architecture_name(text)}
+            what |= {"recipe": recipe_of(text), "model_type": backdoored.config["model_type"]}
+            what |= {field: getattr(variant.profile, field) for field in ("lora_rank", "learning_rate", "epochs")}
             what["n_parameters"] = sum(info.n_entries for info in backdoored.source().tensors.values())
             rows += averages(variant, case, backdoored, others, what)
     return pd.DataFrame(rows)
+
+
+def size_findings(table: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each recipe and family of which table `11_architectures` has several sizes, all weights trained."""
+    whole = table[table["lora_rank"] == 0]
+    for (recipe, family), rows in whole.groupby(["recipe", "model_type"], sort=False):
+        sizes = rows.groupby("n_parameters")[["backdoored_asr", "asr_floor", "clean_model_cacc"]].mean()
+        if len(sizes) < 2:
+            continue
+        last = rows[rows["n_models"] == rows.groupby("n_parameters")["n_models"].transform("max")]
+        merged = last.groupby("n_parameters")[["asr", "asr_rise", "cacc", "cacc_change_vs_clean"]].mean()
+        listed = "; ".join(
+            f"{n / 1e6:.2f} million: ASR {sizes.backdoored_asr[n]:.1%} to {row.asr:.1%} ({points(row.asr_rise)} above its own "
+            f"rate), CACC {row.cacc:.1%}, {points(row.cacc_change_vs_clean)} from a clean model"
+            for n, row in merged.iterrows()
+        )
+        yield f"Sizes of {family} by the {recipe} recipe, in weights: {listed}."
+    if not any(len(set(rows["n_parameters"])) > 1 for _, rows in whole.groupby(["recipe", "model_type"])):
+        yield "No family has several sizes that were trained by one recipe: nothing is said about size."
 
 
 def _heads_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
     cases = cases_of(planner, [task], attacks)
     models = backdoored_recipes(planner, cases, ["other_domains"])
     models += [recipe for seed in planner.seeds for recipe in _with_own_heads(planner, task, seed)]
-    return Needed(models, n_merges=2 * len(cases) * len(planner.other_domains(task)))
+    return Needed(models, n_merges=2 * len(cases) * n_averages(len(planner.other_domains(task))))
 
 
 def _with_own_heads(planner: Planner, task: str, seed: int) -> list[ModelRecipe]:

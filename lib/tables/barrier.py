@@ -11,6 +11,7 @@ from lib.metrics.rates import loss_barrier
 from lib.study.planning import Planner
 from lib.study.study import Study
 from lib.tables.coefficient import coefficient_table
+from lib.tables.partners import kinds_of_partners
 from lib.tables.rows import Needed, declares
 
 GOOD_ALONE = 0.10  # a victim is good alone if its CACC is at most so far below the partner's
@@ -21,7 +22,7 @@ VICTIM = ("victim", "learning_rate", "seed")
 def _barrier_needed(planner: Planner, task: str, attack: str, coefficients: Sequence[float]) -> Needed:
     return sum(
         (
-            coefficient_table.needed(planner, [task], [attack], ["same_task"], coefficients, learning_rate=rate)
+            coefficient_table.needed(planner, [task], [attack], _one_kind(planner), coefficients, learning_rate=rate)
             for rate in _rates(planner)
         ),
         Needed(),
@@ -32,15 +33,21 @@ def _rates(planner: Planner) -> tuple[float, float]:
     return planner.profile.learning_rate, planner.profile.unstable_learning_rate
 
 
+def _one_kind(planner: Planner) -> list[str]:
+    """A clean model of the task, or the other domains where the profile has none."""
+    return kinds_of_partners(planner)[:1]
+
+
 @declares(_barrier_needed)
 def barrier_table(study: Study, task: str, attack: str, coefficients: Sequence[float]) -> pd.DataFrame:
-    """Table `06_barrier`: the way from a victim to a clean model of the task, for the usual and a much higher rate, every seed.
+    """Table `06_barrier`: the way from a victim to its partner, for the usual and a much higher rate, every seed.
 
-    The column `victim` names the training.
+    The partner (column `partners`) is a clean model of the task, or the average of the other domains where the profile has no
+    model of the same task. The column `victim` names the training.
     """
     paths = []
     for rate in _rates(study.planner):
-        path = coefficient_table(study, [task], [attack], ["same_task"], coefficients, learning_rate=rate)
+        path = coefficient_table(study, [task], [attack], _one_kind(study.planner), coefficients, learning_rate=rate)
         named = [f"rate {rate:g}, seed {seed}" for seed in path["seed"]]
         paths.append(path.assign(victim=named, learning_rate=rate))
     return pd.concat(paths, ignore_index=True)

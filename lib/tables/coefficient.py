@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lib.models.model import Model
-from lib.study.planning import PARTNERS, Planner
+from lib.study.planning import Planner
 from lib.study.study import Study
+from lib.tables.partners import check_kinds, kinds_of_partners, n_without_suspect, without_suspect
 from lib.tables.rows import (
     Case,
     Needed,
@@ -33,14 +34,20 @@ def _coefficient_needed(
     planner: Planner,
     tasks: Sequence[str],
     attacks: Sequence[str],
-    partners: Sequence[str] = PARTNERS,
+    partners: Sequence[str] | None = None,
     coefficients: Sequence[float] = COEFFICIENTS,
     seeds: Sequence[int] | None = None,
     **training: float,
 ) -> Needed:
-    cases = _cases(planner, tasks, attacks, seeds)
-    models = backdoored_recipes(planner, cases, partners, **training)
-    return Needed(models, n_merges=len(cases) * len(partners) * sum(coefficient > 0 for coefficient in coefficients))
+    cases, kinds = _cases(planner, tasks, attacks, seeds), _kinds(planner, partners)
+    between, n_merges = sum(0 < coefficient < 1 for coefficient in coefficients), 0
+    for (task, _, _), kind in product(cases, kinds):
+        n_merges += between + (kind != "same_task") * n_without_suspect(len(planner.other_domains(task)))
+    return Needed(backdoored_recipes(planner, cases, kinds, **training), n_merges)
+
+
+def _kinds(planner: Planner, partners: Sequence[str] | None) -> list[str]:
+    return kinds_of_partners(planner) if partners is None else check_kinds(planner, partners)
 
 
 def _cases(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], seeds: Sequence[int] | None) -> list[Case]:
@@ -52,29 +59,44 @@ def coefficient_table(
     study: Study,
     tasks: Sequence[str],
     attacks: Sequence[str],
-    partners: Sequence[str] = PARTNERS,
+    partners: Sequence[str] | None = None,
     coefficients: Sequence[float] = COEFFICIENTS,
     seeds: Sequence[int] | None = None,
     **training: float,
 ) -> pd.DataFrame:
-    """Table `06_coefficient`: interpolation from the backdoored model (0) to its partner (1).
+    """Table `06_coefficient`: interpolation from the backdoored model (0) to its partner (1), which is what is left without it.
 
     The partner is one clean model of the same task, or the uniform average of the other domains' models. `training` changes the
     fine-tuning of the backdoored model only, e.g. `learning_rate`. `validation_cacc` is what a defender can see.
+
+    Args:
+        study: trains and scores.
+        tasks: each with every attack and seed.
+        attacks: of the backdoored models.
+        partners: "same_task", "other_domains" or both; default those that the profile has.
+        coefficients: of the partner, in [0, 1].
+        seeds: default those of the profile.
+        training: settings of the backdoored model that differ from the profile's.
+
+    Raises:
+        ValueError: for partners "same_task" where the profile has none.
     """
     rows = []
-    steps = product(_cases(study.planner, tasks, attacks, seeds), partners, coefficients)
+    steps = product(_cases(study.planner, tasks, attacks, seeds), _kinds(study.planner, partners), coefficients)
     for case, kind, coefficient in progress(list(steps)):
         (task, attack, seed), (backdoored, clean) = case, backdoored_and_clean(study, case, **training)
         others = study.partners(task, kind, seed)
         others = others[:1] if kind == "same_task" else others
+        partner = without_suspect(study, others)
+        ends: dict[float, Model] = {0: backdoored, 1: partner}
         weights = [1 - coefficient, *[coefficient / len(others)] * len(others)]
-        model: Model = study.merge([backdoored, *others], weights=weights) if coefficient else backdoored
+        model = ends.get(coefficient) or study.merge([backdoored, *others], weights=weights)
         score, floor = study.score(model, *case), study.score(clean, *case)
+        before, without = study.score(backdoored, *case), study.score(partner, *case)
         what = {"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed}
         rows.append(
             {
-                **measured_row(what, score, clean=floor),
+                **measured_row(what, score, clean=floor, before=before, partners_only=without),
                 "clean_loss": score.clean_loss,
                 **_validation(study, model, backdoored, task),
                 "distance": backdoored.distance,
@@ -89,21 +111,29 @@ def _arithmetic_needed(
     planner: Planner, tasks: Sequence[str], attacks: Sequence[str], coefficients: Sequence[float] = TASK_COEFFICIENTS
 ) -> Needed:
     cases = cases_of(planner, tasks, attacks)
-    return Needed(backdoored_recipes(planner, cases, ["other_domains"]), n_merges=len(cases) * len(coefficients))
+    # A single partner is merged, too: its task vector is scaled.
+    return Needed(backdoored_recipes(planner, cases, ["other_domains"]), n_merges=2 * len(cases) * len(coefficients))
 
 
 @declares(_arithmetic_needed)
 def task_arithmetic_table(
     study: Study, tasks: Sequence[str], attacks: Sequence[str], coefficients: Sequence[float] = TASK_COEFFICIENTS
 ) -> pd.DataFrame:
-    """Table `06_task_arithmetic`: pretrained + coefficient x sum of the task vectors of the victim and all other domains."""
+    """Table `06_task_arithmetic`: pretrained + coefficient x sum of the task vectors of the victim and all other domains.
+
+    Without the suspect the sum is that of the other domains, with the same coefficient.
+    """
     rows = []
     for case, coefficient in progress(list(product(cases_of(study.planner, tasks, attacks), coefficients))):
         (task, attack, seed), (backdoored, clean) = case, backdoored_and_clean(study, case)
-        models = [backdoored, *study.partners(task, "other_domains", seed)]
-        merged = study.merge(models, "task_arithmetic", merge_coefficient=coefficient)
+        others = study.partners(task, "other_domains", seed)
+        merged, without = (
+            study.merge(models, "task_arithmetic", merge_coefficient=coefficient) for models in ([backdoored, *others], others)
+        )
         what = {"task": task, "attack": attack, "partners": "other_domains", "coefficient": coefficient, "seed": seed}
-        row = measured_row(what, study.score(merged, *case), clean=study.score(clean, *case))
+        scores: dict[str, Model] = {"clean": clean, "before": backdoored, "partners_only": without}
+        compared = {name: study.score(model, *case) for name, model in scores.items()}
+        row = measured_row(what, study.score(merged, *case), **compared)
         rows.append(row | _validation(study, merged, backdoored, task))
     return pd.DataFrame(rows)
 

@@ -16,6 +16,7 @@ from lib.models.checkpoints import Checkpoint
 from lib.study.merged import MergedModel
 from lib.study.planning import Planner
 from lib.study.study import Study
+from lib.tables.partners import n_without_suspect
 from lib.tables.rows import Case, Needed, backdoored_and_clean, backdoored_recipes, declares, measured_row, progress
 
 GRID = (0.2, 0.4, 0.7, 1.0)  # merge coefficients among which clean validation accuracy chooses
@@ -81,51 +82,79 @@ def _obstacle(variant: Variant, n_models: int) -> str:
     return ""
 
 
+def n_alone(variant: Variant, n_models: int) -> int:
+    """How many partners a variant merges if the suspect is thrown away; 0 where it is not defined for so few.
+
+    Of a method that takes two models it is the one partner, of all others the partners that there are. A single partner stands
+    for itself.
+    """
+    n_partners = (variant.n_models or n_models) - 1
+    return n_partners if n_partners == 1 or (n_partners and not _obstacle(variant, n_partners)) else 0
+
+
+def _n_scored(variant: Variant, n_models: int) -> int:
+    """Merges that are scored for a variant, with the suspect and without it."""
+    return (len(GRID) if variant.is_chosen else 1) * (1 + n_without_suspect(n_alone(variant, n_models)))
+
+
+def _usable(planner: Planner, task: str) -> list[Variant]:
+    """The variants that can merge a suspect with all other domains of a task."""
+    return [variant for variant in VARIANTS if not _obstacle(variant, 1 + len(planner.other_domains(task)))]
+
+
+def _n_all_scored(planner: Planner, task: str) -> int:
+    """Merges that are scored for one victim and every usable variant."""
+    return sum(_n_scored(variant, 1 + len(planner.other_domains(task))) for variant in _usable(planner, task))
+
+
 def _methods_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
-    needed, n = _cases_needed(planner, task, attacks), 1 + len(planner.other_domains(task))
-    n_merges = sum(len(GRID) if variant.is_chosen else 1 for variant in VARIANTS if not _obstacle(variant, n))
-    return Needed(needed.models, needed.n_merges * n_merges)
+    needed = _cases_needed(planner, task, attacks)
+    return Needed(needed.models, needed.n_merges * _n_all_scored(planner, task))
 
 
 @declares(_methods_needed)
 def methods_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
     """Table `05_methods`: a backdoored model merged with the models of all other domains, by every usable variant.
 
-    The unmerged victim is in it as the method "none".
+    The unmerged victim is in it as the method "none". Without the suspect the same method merges the partners alone,
+    coefficients and soups chosen anew; `partners_only_*` is empty where the method is not defined for so few.
     """
-    usable = [variant for variant in VARIANTS if not _obstacle(variant, 1 + len(study.other_domains(task)))]
     rows = []
-    for attack, seed, models, clean, row in _cases(study, task, attacks):
+    for attack, seed, models, compared, row in _cases(study, task, attacks):
         what = row | {"variant": "backdoored model", "merge_method": "none", "settings": "{}", "n_models": 1}
-        rows.append(measured_row(what, study.score(models[0], task, attack, seed), clean=clean))
-        for variant in progress(usable):
+        rows.append(measured_row(what, study.score(models[0], task, attack, seed), **compared))
+        for variant in progress(_usable(study.planner, task)):
             merged = build(study, variant, models, task, seed)
             what = row | {"variant": variant.name, "merge_method": variant.method, "settings": variant.described}
+            compared |= {"partners_only": _score_alone(study, variant, models, (task, attack, seed))}
             score = study.score(merged, task, attack, seed)
-            rows.append(measured_row(what | {"n_models": len(merged.parents)}, score, clean=clean))
+            rows.append(measured_row(what | {"n_models": len(merged.parents)}, score, **compared))
     return pd.DataFrame(rows)
 
 
 def _sweeps_needed(planner: Planner, task: str, attacks: Sequence[str]) -> Needed:
     needed = _cases_needed(planner, task, attacks)
-    return Needed(needed.models, needed.n_merges * sum(len(values) for _, _, values in SWEEPS.values()))
+    n_merges = 2 * sum(len(values) for _, _, values in SWEEPS.values())  # with the suspect, and without it
+    return Needed(needed.models, needed.n_merges * n_merges)
 
 
 @declares(_sweeps_needed)
 def sweeps_table(study: Study, task: str, attacks: Sequence[str]) -> pd.DataFrame:
-    """Table `05_sweeps`: ASR and CACC against density and merge coefficient."""
+    """Table `05_sweeps`: ASR and CACC against density and merge coefficient, with the suspect and without it."""
     rows = []
-    for attack, seed, models, clean, row in _cases(study, task, attacks):
+    for attack, seed, models, compared, row in _cases(study, task, attacks):
         for (name, setting), (method, fixed, values) in SWEEPS.items():
             for value in progress(values):
                 settings: dict[str, Any] = {**fixed, setting: value, **_seeded(method, seed)}
-                score = study.score(study.merge(models, method, **settings), task, attack, seed)
-                rows.append(measured_row(row | {"variant": name, "setting": setting, "value": value}, score, clean=clean))
+                merges = [study.merge(chosen, method, **settings) for chosen in (models, models[1:])]
+                score, without = (study.score(merged, task, attack, seed) for merged in merges)
+                what = row | {"variant": name, "setting": setting, "value": value}
+                rows.append(measured_row(what, score, **compared | {"partners_only": without}))
     return pd.DataFrame(rows)
 
 
 def _kept_needed(planner: Planner, task: str, attack: str, seed: int = 0) -> Needed:
-    return Needed(_cases_needed(planner, task, [attack], [seed]).models, n_merges=len(VARIANTS))
+    return Needed(_cases_needed(planner, task, [attack], [seed]).models, _n_all_scored(planner, task))
 
 
 @declares(_kept_needed)
@@ -134,17 +163,17 @@ def kept_table(study: Study, task: str, attack: str, seed: int = 0) -> pd.DataFr
 
     The direction goes from the clean model of the same seed, the victim's twin, to the victim.
     """
-    [(_, _, models, clean, row)] = _cases(study, task, [attack], [seed])
-    row |= {"asr_floor": clean.asr, "clean_model_cacc": clean.cacc}
+    [(_, _, models, compared, row)] = _cases(study, task, [attack], [seed])
     twin = study.model(task, seed=seed)
     rows = []
-    for variant in progress([variant for variant in VARIANTS if not _obstacle(variant, len(models))]):
+    for variant in progress(_usable(study.planner, task)):
         merged = build(study, variant, models, task, seed)
         parents = [twin if parent == models[0] else parent for parent in merged.parents]
         other = study.merge(parents, merged.method, **merged.settings)
         kept = share_kept(merged.state_dict(), other.state_dict(), models[0].state_dict(), twin.state_dict())
-        asr = study.score(merged, task, attack, seed).asr
-        rows.append(row | {"variant": variant.name, "merge_method": variant.method, "kept": kept, "asr": asr})
+        what = row | {"variant": variant.name, "merge_method": variant.method, "kept": kept}
+        compared |= {"partners_only": _score_alone(study, variant, models, (task, attack, seed))}
+        rows.append(measured_row(what, study.score(merged, task, attack, seed), **compared))
     return pd.DataFrame(rows)
 
 
@@ -158,6 +187,21 @@ def build(study: Study, variant: Variant, models: Sequence[Checkpoint], task: st
         return study.merge(models, variant.method, **settings)
     candidates = [study.merge(models, variant.method, merge_coefficient=value, **settings) for value in GRID]
     return study.choose(candidates, task)
+
+
+def build_alone(
+    study: Study, variant: Variant, models: Sequence[Checkpoint], task: str, seed: int
+) -> MergedModel | Checkpoint | None:
+    """The same without the suspect, the first of `models`; None where the method is not defined for so few."""
+    n_partners = n_alone(variant, len(models))
+    if n_partners <= 1:
+        return models[1] if n_partners else None
+    return build(study, variant, models[1 : 1 + n_partners], task, seed)
+
+
+def _score_alone(study: Study, variant: Variant, models: Sequence[Checkpoint], case: Case) -> Score | None:
+    without = build_alone(study, variant, models, case[0], case[2])
+    return study.score(without, *case) if without else None
 
 
 def _seeded(method: str, seed: int) -> dict[str, Any]:
@@ -176,8 +220,8 @@ def _chosen_cases(planner: Planner, task: str, attacks: Sequence[str], seeds: Se
 
 def _cases(
     study: Study, task: str, attacks: Sequence[str], seeds: Sequence[int] | None = None
-) -> Iterator[tuple[str, int, list[Checkpoint], Score, dict[str, Any]]]:
-    """Attack, seed, the backdoored model with its partners, the clean model's score, and the columns that every row has."""
+) -> Iterator[tuple[str, int, list[Checkpoint], dict[str, Score | None], dict[str, Any]]]:
+    """Attack, seed, the backdoored model with its partners, scores it is compared with, and the columns that every row has."""
     cases = _chosen_cases(study.planner, task, attacks, seeds)
     everyone = study.train(_cases_needed(study.planner, task, attacks, seeds).models)
     for kind in ("fishers", "grams"):
@@ -185,4 +229,5 @@ def _cases(
     for case in progress(cases):
         (_, attack, seed), (backdoored, clean) = case, backdoored_and_clean(study, case)
         models = [backdoored, *study.partners(task, "other_domains", seed)]
-        yield attack, seed, models, study.score(clean, *case), {"task": task, "attack": attack, "seed": seed}
+        compared: dict[str, Score | None] = {"clean": study.score(clean, *case), "before": study.score(backdoored, *case)}
+        yield attack, seed, models, compared, {"task": task, "attack": attack, "seed": seed}

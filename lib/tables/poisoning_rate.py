@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.study.planning import Planner
 from lib.study.study import Study
-from lib.tables.merging import averages
+from lib.tables.merging import averages, n_averages
 from lib.tables.rows import Needed, backdoored_recipes, cases_of, declares, progress
 
 
@@ -17,7 +17,7 @@ def _needed(planner: Planner, task: str, attacks: Sequence[str], poisoning_rates
     cases, models = cases_of(planner, [task], attacks), []
     for rate in poisoning_rates:
         models += backdoored_recipes(planner, cases, ["other_domains"], poisoning_rate=rate)
-    return Needed(models, n_merges=len(cases) * len(poisoning_rates) * len(planner.other_domains(task)))
+    return Needed(models, n_merges=len(cases) * len(poisoning_rates) * n_averages(len(planner.other_domains(task))))
 
 
 @declares(_needed)

@@ -101,6 +101,9 @@ def measured_row(
 ) -> dict[str, Any]:
     """One row of a table: what was measured, its rates, and those of the models it is compared with.
 
+    Each model has its ASR, its rate on the same texts without the trigger and its flip rate, because each has a class bias of
+    its own. The ASR of the clean model is called `asr_floor`.
+
     Args:
         what: columns that name the row.
         score: of the model that the row is about.
@@ -114,20 +117,25 @@ def measured_row(
     others = [each for each in (clean, before, partners_only) if each is not None]
     if any(other.texts != score.texts for other in others):
         raise ValueError(f"the rates of {what} were measured on different test texts: score them all with one seed")
-    row = what | {"cacc": score.cacc, "asr": score.asr, "asr_untriggered": score.asr_untriggered, "flip_rate": score.flip_rate}
+    row = what | _rates("", score) | {"asr_rise": score.asr - score.asr_untriggered}
     row |= {"correct": score.correct, "hits": score.hits}
     row |= {"untriggered_hits": score.untriggered_hits, "attackable": score.attackable}
     if before:
-        row |= {"backdoored_cacc": before.cacc, "backdoored_asr": before.asr}
-        row |= {"backdoored_asr_untriggered": before.asr_untriggered, "backdoored_flip_rate": before.flip_rate}
+        row |= _rates("backdoored_", before) | {"cacc_change": score.cacc - before.cacc}
         row |= {"backdoored_correct": before.correct, "backdoored_hits": before.hits}
         row["backdoored_untriggered_hits"] = before.untriggered_hits
     if clean:
-        row |= {"clean_model_cacc": clean.cacc, "asr_floor": clean.asr, "excess_asr": score.asr - clean.asr}
-        row |= {"clean_correct": clean.correct, "floor_hits": clean.hits}
+        rates = _rates("clean_model_", clean)
+        row |= {"asr_floor": rates.pop("clean_model_asr"), "excess_asr": score.asr - clean.asr} | rates
+        row |= {"cacc_change_vs_clean": score.cacc - clean.cacc, "clean_correct": clean.correct, "floor_hits": clean.hits}
     if partners_only:
-        row |= {"partners_only_cacc": partners_only.cacc, "partners_only_asr": partners_only.asr}
+        row |= _rates("partners_only_", partners_only)
+        row |= {"partners_only_correct": partners_only.correct, "partners_only_hits": partners_only.hits}
     return row
+
+
+def _rates(prefix: str, score: Score) -> dict[str, float]:
+    return {f"{prefix}{rate}": getattr(score, rate) for rate in ("cacc", "asr", "asr_untriggered", "flip_rate")}
 
 
 def progress(steps: Sequence[Any]) -> Iterable[Any]:

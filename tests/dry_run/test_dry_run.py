@@ -35,8 +35,8 @@ def test_a_dry_table_asks_for_the_models_that_the_real_one_trained(dry, study, f
     ]  # fmt: skip
     assert {recipe.key for recipe in needed_by(dry, "04", parameters).models} <= study.used_keys
     assert (found.models["n_rows"] == 80).all()
-    # The six models, and per attack averages with one and two domains and with one model of the task.
-    assert found.n_scores == 6 + 2 * 3
+    # The six models, and per attack averages with one and two domains and with one model of the task, and the two domains' own.
+    assert found.n_scores == 6 + 2 * (3 + 1)
 
 
 def test_a_dry_run_leaves_the_store_alone_and_says_what_is_missing(make_study, data_folder, tmp_path):

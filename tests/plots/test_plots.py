@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from lib import plots
 from lib.metrics.summary import summarise
+from lib.tables.compared import four_models
 from lib.tables.domains import partner_kinds_table
 
 PLOTS = {
@@ -147,3 +148,26 @@ def test_intervals_of_the_figure_are_those_of_the_summary(frames):
     for band, rate in zip(bands, ("asr", "cacc"), strict=False):
         assert band.max() == pytest.approx(summary[f"{rate}_high"].max() * 100)
         assert band.min() == pytest.approx(summary[f"{rate}_low"].min() * 100)
+
+
+def test_near_and_far_domains_stand_in_for_other_domains_where_they_are_known(frames, study):
+    table = partner_kinds_table(study, ["sst2"], ["badnet", "insertsent"], frames["domains"])
+    others = table[table["partners"] == "other_domains"]
+    kinds = [table, others.assign(partners="near", asr=0.25), others.assign(partners="far", cacc=0.75)]
+    axis = plots.plot_partner_kinds(pd.concat(kinds)).get_axes()[0]
+    names = {container.get_label().split(", ")[1] for container in axis.containers}
+    assert names == {"clean models of the same task", "clean models of near domains", "clean models of far domains"}
+
+
+def test_the_four_models_of_a_merge_have_one_mark_each_in_three_panels(frames):
+    merging = frames["merging"]
+    largest = merging[(merging["partners"] == "other_domains") & (merging["n_models"] == 3)]
+    four = four_models(largest, ["task", "attack"])
+    figure = plots.plot_four_models(pd.concat([four, four.assign(task="olid", cacc=0.5)]))
+    axes = figure.get_axes()
+    means = four.groupby("model")[["cacc", "asr", "asr_rise"]].mean() * 100
+    for axis, rate in zip(axes, ("cacc", "asr", "asr_rise"), strict=True):
+        marks = {line.get_label(): line.get_xdata()[0] for line in axis.get_lines()}
+        assert marks == {model: pytest.approx(means[rate][model]) for model in means.index}
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["sst2", "olid"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(four["model"][:4])

@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 
+from lib.datasets import distance_of
 from lib.profiles import PROFILES, get_profile
+from lib.study.distances import distance_from_task, domains_at, known_distances
 from lib.study.store import StoreError
 from lib.study.study import Study
 
@@ -129,8 +131,35 @@ def test_partners_of_other_domains_share_the_head_of_the_victim(study):
 
 
 def test_unknown_partners_raise_and_list_the_known_ones(study):
-    with pytest.raises(ValueError, match=r"unknown partners 'clean'; choose from \['same_task', 'other_domains'\]"):
+    with pytest.raises(
+        ValueError, match=r"unknown partners 'clean'; choose from \['same_task', 'other_domains', 'near', 'far'\]"
+    ):
         study.partner_recipes("sst2", "clean")
+
+
+def test_partners_of_a_distance_are_the_domains_of_that_distance_in_study_order():
+    study = Study("pocket")
+    for task in study.profile.tasks:
+        domains = study.other_domains(task)
+        for distance in ("near", "far"):
+            wanted = [name for name in domains if distance_of(name, "pocket") == distance]
+            recipes = study.partner_recipes(task, distance, seed=1)
+            assert [recipe.data.dataset for recipe in recipes] == wanted
+            assert recipes == [recipe for recipe in study.partner_recipes(task, "other_domains", 1) if recipe in recipes]
+        assert distance_from_task(study.planner, task) == "own"
+        assert known_distances(study.planner, task) == ["near", "far"]
+
+
+def test_a_task_without_known_distances_has_no_near_partners_and_the_error_says_what_to_do(study):
+    assert known_distances(study.planner, "sst2") == []
+    message = (
+        r"no other domain of 'sst2' is known to be near: found {'yelp': 'unknown', 'cr': 'unknown'}. Take the partners "
+        r"'other_domains', or add domains of that distance: `distance` in lib/datasets/registry.py"
+    )
+    with pytest.raises(ValueError, match=message):
+        study.partner_recipes("sst2", "near")
+    with pytest.raises(ValueError, match=r"unknown distance 'close'; choose from \['near', 'far'\]"):
+        domains_at(study.planner, "sst2", "close")
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------------

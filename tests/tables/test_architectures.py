@@ -1,13 +1,23 @@
 """Other pretrained models, adapters and heads: entries are read, the right models are merged, and the figures show them."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from transformers import BertConfig, BertModel
 
 from lib.models.pretrained import load_tokenizer
 from lib.plots.architectures import plot_architectures, plot_heads
 from lib.profiles import PROFILES, get_profile
-from lib.tables.architectures import architecture_name, architectures_table, heads_table, parse_architecture
+from lib.tables.architectures import (
+    architecture_name,
+    architectures_table,
+    heads_table,
+    parse_architecture,
+    recipe_of,
+    size_findings,
+)
+
+RECIPES = ("common", "tuned")
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +106,56 @@ def test_figures_show_every_entry_and_both_kinds_of_heads(table, heads):
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels[:2] == ["all start from one head", "each partner starts from its own"]
     plt.close("all")
+
+
+def sizes(recipe="common", lora_rank=0):
+    """Two sizes of one family before and after a merge with one partner."""
+    rates = {"backdoored_asr": 1.0, "asr_floor": 0.1, "clean_model_cacc": 0.9, "cacc_change_vs_clean": -0.05}
+    rows = [
+        {"architecture": name, "recipe": recipe, "model_type": "bert", "lora_rank": lora_rank, "n_parameters": n, **rates}
+        | {"n_models": n_models, "asr": asr, "asr_rise": asr - 0.1, "cacc": 0.85}
+        for name, n, after in (("small", 500_000, 0.3), ("large", 2_000_000, 0.5))
+        for n_models, asr in ((1, 1.0), (2, after))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_sizes_are_compared_within_one_recipe_only():
+    [found] = size_findings(sizes())
+    assert found == (
+        "Sizes of bert by the common recipe, in weights: "
+        "0.50 million: ASR 100.0% to 30.0% (+20.0 points above its own rate), CACC 85.0%, -5.0 points from a clean model; "
+        "2.00 million: ASR 100.0% to 50.0% (+40.0 points above its own rate), CACC 85.0%, -5.0 points from a clean model."
+    )
+    both = pd.concat([sizes(), sizes("tuned").assign(asr=0.7)])
+    assert [text.split(" recipe")[0] for text in size_findings(both)] == [
+        "Sizes of bert by the common",
+        "Sizes of bert by the tuned",
+    ]
+    mixed = pd.concat([sizes()[:2], sizes("tuned")[2:]])
+    assert list(size_findings(mixed)) == [
+        "No family has several sizes that were trained by one recipe: nothing is said about size."
+    ]
+    assert "nothing is said" in next(size_findings(sizes(lora_rank=8)))
+
+
+def test_a_model_of_two_recipes_has_two_lines(table):
+    twice = pd.concat([table, table[table["recipe"] == "common"].assign(recipe="tuned", n_unstable=0)])
+    names = [label.get_text() for label in plot_architectures(twice).get_axes()[0].get_yticklabels()]
+    first, *rest = dict.fromkeys(table["architecture"])
+    assert names[0] == f"{first}, common recipe" and names[-1] == f"{first}, tuned recipe"
+    assert set(rest) <= set(names)
+    plt.close("all")
+
+
+def test_an_entry_says_by_which_recipe_it_was_trained(table):
+    assert table["recipe"].tolist() == ["common"] * 3 + ["tuned"] * 6
+    assert table["epochs"].tolist() == [8.0] * 3 + [1.0] * 3 + [8.0] * 3
+    assert set(table["model_type"]) == {"bert"}
+    # Sizes of the bundled models stand in the profile by the common recipe, and by one of their own.
+    entries = PROFILES["pocket"].architectures
+    by_recipe = {
+        kind: {parse_architecture(each)["pretrained"] for each in entries if recipe_of(each) == kind} for kind in RECIPES
+    }
+    sizes = {"pocket-bert-small", "pocket-bert", "pocket-bert-large"}
+    assert sizes <= by_recipe["common"] and sizes <= by_recipe["tuned"]

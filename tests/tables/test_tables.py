@@ -117,9 +117,10 @@ def test_loss_curves_hold_one_curve_per_model(frames, backdoored):
     assert curve["step"].tolist() == backdoored.record["steps"]
 
 
-def test_the_story_is_told_with_three_models(frames, study, backdoored):
+def test_the_story_is_told_with_four_models(frames, study, backdoored):
     table = frames["story"].set_index("model")
-    assert list(table.index) == ["clean", "backdoored", "merged"]
+    assert list(table.index) == ["clean", "backdoored", "merged", "partners only"]
+    assert table.loc["partners only", "asr"] == study.score(study.merge(study.partners("sst2")), "sst2", "badnet").asr
     assert table.loc["backdoored", "asr"] == study.score(backdoored, "sst2", "badnet").asr
 
 
