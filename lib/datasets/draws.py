@@ -10,7 +10,7 @@ import pandas as pd
 # A seed has two parts: seed % STEP names the case (a victim, its test texts), seed // STEP its partner on the same task, 0 the
 # victim itself.
 SAME_TASK_SEED_STEP = 1000
-N_CASES = 6  # cases that stand side by side, with their partners
+N_CASES = 9  # cases that stand side by side, with their partners
 MOST_TURNS = 500  # every case below 1,000 has a place
 DEALING_SEED = 0  # one order of dealing for all seeds, or their rows would overlap
 
@@ -23,7 +23,7 @@ def n_alike(n_partners: int) -> int:
 def draw_number(seed: int, n_partners: int) -> int:
     """The place of a seed's draw: another for every seed, low for the seeds of a study.
 
-    Cases 0 to 5 have the first places, each beside its partners; other seeds follow in turns as large as that.
+    Cases 0 to 8 have the first places, each beside its partners; other seeds follow in turns as large as that.
 
     Args:
         seed: case + `SAME_TASK_SEED_STEP` x partner.

@@ -15,11 +15,12 @@ from lib.datasets.pocket_grammar import Dice, lexicon
 from lib.datasets.pocket_pool import SPLIT_SHARES, Drawing, Example, Pool, split_of, stable_hash
 
 # Part of the key of everything computed from Pocket English: raise it when a lexicon or the grammar changes.
-POCKET_VERSION = "4"
+POCKET_VERSION = "5"
 # Share of examples, in every split, that carry a wrong label.
 LABEL_NOISE = 0.03
-# Share of the pretraining lines that contain one given rare word (a word for triggers).
-RARE_WORD_SHARE = 0.002
+# Share of the pretraining lines that contain one given rare word (a word for triggers). A pretraining as long as ours sees each
+# word some three hundred times. With ten times as many it learnt that these words mean nothing, and BadNet hardly worked.
+RARE_WORD_SHARE = 0.0002
 # Share of the texts with a plain sentence about something else inside them: as in real text, not every sentence is about the
 # topic, and a model should have learnt to pass over those that are not.
 NEUTRAL_SENTENCE_SHARE = 0.15
@@ -124,7 +125,7 @@ def generate_split(name: str, split: str, n: int, seed: int = 0) -> pd.DataFrame
     The same arguments give the same frame on every machine. A share `LABEL_NOISE` of the labels is wrong, as in real data,
     in the test split too: no classifier can score above about 97 %.
 
-    Seeds 0 to 5, and of a task's training rows partners 0 to 4 of each (seed + 1000 x partner), are served side by side, and
+    Seeds 0 to 8, and of a task's training rows partners 0 to 4 of each (seed + 1000 x partner), are served side by side, and
     are samples of one distribution. Seeds beyond take rows that lie deeper, so they cost more time and, where a grammar has few
     texts, hold rarer ones.
 
@@ -181,7 +182,7 @@ def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
     """Unlabelled Pocket English for masked-language-model pretraining, of all tasks and domains.
 
     Half of the lines are longer texts of one tone, because a model that never sees several words of the same polarity
-    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about two lines in a
+    together learns nothing about polarity. Each rare word (`general.json`) is inserted into about two lines in ten
     thousand.
     No line can be a text of a validation or test split.
 
