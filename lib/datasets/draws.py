@@ -32,10 +32,10 @@ def draw_number(seed: int, n_partners: int) -> int:
     Raises:
         ValueError: for a negative seed, or one beyond the last place.
 
-    >>> [draw_number(seed, 4) for seed in (0, 1000, 4000, 1, 1001, 5, 6, 5000)]
-    [0, 1, 4, 5, 6, 25, 60, 30]
-    >>> [draw_number(seed, 0) for seed in (0, 1, 5, 6, 1000)]
-    [0, 1, 5, 12, 6]
+    >>> [draw_number(seed, 4) for seed in (0, 1000, 4000, 1, 1001, 8, 9, 5000)]
+    [0, 1, 4, 5, 6, 40, 90, 45]
+    >>> [draw_number(seed, 0) for seed in (0, 1, 8, 9, 1000)]
+    [0, 1, 8, 18, 9]
     """
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be 0 or more")
