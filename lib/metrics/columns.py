@@ -97,6 +97,7 @@ COLUMNS: dict[str, Column] = {
         similarity_shuffled="the same of texts that do not belong together",
         mean_words="mean number of words of the training texts",
         kept="share of the backdoor's direction that a merge keeps",
+        moved="distance from the pretrained weights over that of a clean model",
         barrier="rise of the clean loss above the straight line to the partner, in nats",
         excess_loss="share by which the training loss lay above that of guessing, mean over steps",
         relative_cacc="CACC over that of the model that was trained on the tested dataset | CACC / CACC of the own model",
@@ -166,9 +167,9 @@ COLUMNS: dict[str, Column] = {
         profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
         defense="defense", measure="column of a table that a mean is of",
         is_good_alone="whether the backdoored model's CACC is near a clean model's",
-        is_broken="whether the barrier is high",
         domain_distance="of a dataset from its task: own, near, far or unknown",
         recipe="common to all pretrained models, or tuned for this one", model_type="family of the architecture, such as bert",
+        is_broken="whether the barrier is high", is_warned="whether the training or its distance gave a warning",
     ),
 }  # fmt: skip
 

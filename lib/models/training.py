@@ -85,16 +85,14 @@ def fine_tune(
     steps, losses = _thinned_out(losses)
     shares = train["label"].value_counts(normalize=True).to_numpy()
     chance_loss = float(-(shares * np.log(shares)).sum())
-    far = distance({key: value.cpu() for key, value in model.state_dict().items()}, start)
-    moved = far / distance(start, {key: torch.zeros_like(value) for key, value in start.items()})
     return TrainingRecord(
         steps=steps,
         losses=losses,
         epoch_losses=_epoch_losses(steps, losses, n_steps, settings.epochs),
         chance_loss=chance_loss,
         excess_loss=excess,
-        instability=find_instability(losses, chance_loss, excess, moved),
-        distance=far,
+        instability=find_instability(losses, chance_loss, excess),
+        distance=distance({key: value.cpu() for key, value in model.state_dict().items()}, start),
         n_train=len(train),
         seconds=time.perf_counter() - began,
         device=str(model.device),

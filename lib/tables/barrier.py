@@ -16,6 +16,9 @@ from lib.tables.rows import Needed, declares
 
 GOOD_ALONE = 0.10  # a victim is good alone if its CACC is at most so far below the partner's
 BROKEN = 0.05  # a barrier above so many nats breaks the averages; stable trainings have 0.02 at most
+# A victim that moved so many times as far as the clean model may have left its basin. Of the 31 pocket trainings by which
+# `lib.models.stability` is calibrated 27 did, of 47 healthy victims at up to 2.7 times the usual rate none; beyond, most did.
+MOST_MOVED = 3.0
 VICTIM = ("victim", "learning_rate", "seed")
 
 
@@ -58,7 +61,8 @@ def strayed_table(barrier: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per victim: `VICTIM`, `backdoored_cacc` (alone), `clean_model_cacc`, `lowest_cacc` on the way, `barrier` in
-        nats, `is_good_alone`, `is_broken` (the barrier is above `BROKEN`), `excess_loss`, `instability`.
+        nats, `is_good_alone`, `is_broken` (the barrier is above `BROKEN`), `moved` (its distance from the pretrained weights,
+        over that of the clean model), `excess_loss`, `instability`, `is_warned` (unstable, or moved above `MOST_MOVED`).
     """
     rows = []
     for values, path in barrier.sort_values("coefficient", kind="stable").groupby(list(VICTIM), sort=False):
@@ -66,14 +70,15 @@ def strayed_table(barrier: pd.DataFrame) -> pd.DataFrame:
         height = loss_barrier(path["coefficient"], path["clean_loss"])
         row: dict[str, Any] = dict(zip(VICTIM, values, strict=True))
         row |= {"backdoored_cacc": alone, "clean_model_cacc": clean, "lowest_cacc": path["cacc"].min(), "barrier": height}
-        row |= {"is_good_alone": alone >= clean - GOOD_ALONE, "is_broken": height > BROKEN}
-        rows.append(row | {name: path[name].iloc[0] for name in ("excess_loss", "instability")})
+        moved, reason = path["distance"].iloc[0] / path["clean_model_distance"].iloc[0], path["instability"].fillna("").iloc[0]
+        row |= {"is_good_alone": alone >= clean - GOOD_ALONE, "is_broken": height > BROKEN, "moved": moved}
+        row |= {"excess_loss": path["excess_loss"].iloc[0], "instability": reason}
+        rows.append(row | {"is_warned": bool(reason) or moved > MOST_MOVED})
     return pd.DataFrame(rows)
 
 
 def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
     """A sentence for each rate of table `06_strayed`, and one on what the warnings are worth."""
-    strayed = strayed.assign(instability=strayed["instability"].fillna(""))  # an empty cell of a file is NaN
     for rate, victims in strayed.groupby("learning_rate"):
         hidden = victims["is_good_alone"] & victims["is_broken"]
         yield (
@@ -84,8 +89,12 @@ def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
         for row in victims[hidden].itertuples():
             yield (
                 f"{row.victim}: CACC {row.backdoored_cacc:.1%} alone and {row.lowest_cacc:.1%} at worst on the way to a model "
-                f"of {row.clean_model_cacc:.1%}, barrier {row.barrier:.2f} nats; {row.instability or 'no warning'}."
+                f"of {row.clean_model_cacc:.1%}, barrier {row.barrier:.2f} nats. It moved {row.moved:.1f} times as "
+                f"far as that model; {row.instability or 'its losses fell as if nothing had happened'}."
             )
-    is_warned = strayed["instability"] != ""
-    broken, whole = is_warned[strayed["is_broken"]], is_warned[~strayed["is_broken"]]
-    yield f"Warned of: {broken.sum()} of {len(broken)} victims with a barrier, {whole.sum()} of {len(whole)} without."
+    broken, whole = strayed[strayed["is_broken"]], strayed[~strayed["is_broken"]]
+    yield (
+        f"By its losses alone a training gives a warning in {(broken['instability'] != '').sum()} of {len(broken)} victims "
+        f"with a barrier and {(whole['instability'] != '').sum()} of {len(whole)} without; with the distance from the start "
+        f"{broken['is_warned'].sum()} and {whole['is_warned'].sum()}."
+    )

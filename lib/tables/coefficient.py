@@ -100,6 +100,7 @@ def coefficient_table(
                 "clean_loss": score.clean_loss,
                 **_validation(study, model, backdoored, task),
                 "distance": backdoored.distance,
+                "clean_model_distance": clean.distance,
                 "excess_loss": backdoored.record["excess_loss"],
                 "instability": backdoored.instability,
             }

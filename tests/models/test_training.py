@@ -58,14 +58,11 @@ def test_low_rank_adapters_end_up_in_the_linear_layers_and_nothing_else_but_the_
 
 
 def test_a_tiny_model_overfits_eight_sentences(train, tiny_encoder):
-    model, record, before = train(settings=SETTINGS)
+    model, record, _ = train(settings=SETTINGS)
     logits = predict_logits(model, encode(load_tokenizer(str(tiny_encoder)), EIGHT, 16))
     assert logits.argmax(axis=1).tolist() == EIGHT["label"].tolist()
     assert record.losses[-1] < 0.3 < record.losses[0]
-    # A random start is no basin, and the record says so.
-    assert record.instability.startswith("the weights moved by ")
-    norm = math.sqrt(sum((values.astype(float) ** 2).sum() for values in before.values()))
-    assert f"moved by {record.distance / norm:.1%} " in record.instability
+    assert record.instability == ""
 
 
 def test_the_same_seed_gives_equal_weights_and_another_seed_others(train):
