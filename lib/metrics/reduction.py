@@ -22,12 +22,12 @@ from lib.metrics.significance import mcnemar_p_value, sign_flip_p_value
 RATES = ("backdoored_asr", "merged_asr", "asr_floor", "backdoored_cacc", "merged_cacc")
 OWN_RATES = ("backdoored_flip_rate", "merged_flip_rate", "backdoored_asr_rise", "merged_asr_rise")
 RATIOS = ("relative", "relative_of_means", "removed_share", "removed_share_of_means")
-MEASURES = ("points", *RATIOS, "cacc_change")
+MEASURES = ("points", *RATIOS, "cacc_change", "cacc_change_vs_clean")
 NAMES = (*RATES, *OWN_RATES, *MEASURES)
 ALL = "all"
 _RANGES = {
     **dict.fromkeys((*RATES, "backdoored_flip_rate", "merged_flip_rate"), (0.0, 1.0)),
-    **dict.fromkeys(("backdoored_asr_rise", "merged_asr_rise", "points", "cacc_change"), (-1.0, 1.0)),
+    **dict.fromkeys(("backdoored_asr_rise", "merged_asr_rise", "points", "cacc_change", "cacc_change_vs_clean"), (-1.0, 1.0)),
     **dict.fromkeys(("relative", "relative_of_means"), (-np.inf, 1.0)),
 }
 
@@ -46,7 +46,8 @@ def reduction_table(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: one row per task, attack and seed, with one 0/1 outcome per test text in `correct` and `backdoored_correct`, and
             per attackable one in `hits`, `backdoored_hits`, `floor_hits`; if known, `untriggered_hits` and
-            `backdoored_untriggered_hits` (the same texts without the trigger) and `attackable` (their rows in the test set).
+            `backdoored_untriggered_hits` (the same texts without the trigger), `attackable` (their rows in the test set), and
+            `clean_correct` per test text.
 
     Returns:
         One row per (task, attack); then the means of each task, with attack "all"; of each attack, with task "all"; and of
@@ -136,7 +137,9 @@ def _largest_p(runs: Sequence[pd.Series]) -> float:
 
 def _measured(means: NDArray, is_kept: NDArray[np.bool_]) -> NDArray:
     """`NAMES` along the last axis, from means of outcomes of some cells, shape (..., cell, outcome)."""
-    before, after, floor, cacc_before, cacc_after, own_before, own_after, flips_before, flips_after = np.moveaxis(means, -1, 0)
+    outcomes = np.moveaxis(means, -1, 0)
+    (before, after, floor), (cacc_before, cacc_after, cacc_clean) = outcomes[:3], outcomes[3:6]
+    own_before, own_after, flips_before, flips_after = outcomes[6:]
     removed, removable = before - after, before - floor
     columns = [before, after, floor, cacc_before, cacc_after]
     with np.errstate(divide="ignore", invalid="ignore"):  # a model that sends all texts to the target has no flip rate
@@ -145,7 +148,8 @@ def _measured(means: NDArray, is_kept: NDArray[np.bool_]) -> NDArray:
         linear = [column.mean(axis=-1) for column in columns]
         kept, parts = removed[..., is_kept], (before[..., is_kept], removable[..., is_kept])
         ratios = [form for part in parts for form in (_mean(kept / part), kept.sum(axis=-1) / part.sum(axis=-1))]
-    return np.stack([*linear, *ratios, (cacc_after - cacc_before).mean(axis=-1)], axis=-1)
+    changes = [(cacc_after - reference).mean(axis=-1) for reference in (cacc_before, cacc_clean)]
+    return np.stack([*linear, *ratios, *changes], axis=-1)
 
 
 def _mean(values: NDArray) -> NDArray:

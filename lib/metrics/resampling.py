@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 N_DRAWS = 2000
 ATTACKED = ("backdoored_hits", "hits", "floor_hits")
-CLEAN = ("backdoored_correct", "correct")
+CLEAN = ("backdoored_correct", "correct", "clean_correct")
 UNTRIGGERED = ("backdoored_untriggered_hits", "untriggered_hits")
 N_OUTCOMES = len(ATTACKED) + len(CLEAN) + 2 * len(UNTRIGGERED)
 Members = list[tuple[int, int]]  # place among the chosen cells, and number of the cell
@@ -111,7 +111,8 @@ def gradient(function: Callable[[NDArray], NDArray], at: NDArray, step: float = 
 
 def _per_text(run: pd.Series) -> NDArray:
     """Outcomes of a run, shape (text, outcome); NaN where a text is not scored in that way."""
-    clean = [np.asarray(run[name], dtype=float) for name in CLEAN]
+    without = np.full(len(run["correct"]), np.nan)  # a table need not know the clean model
+    clean = [np.asarray(run[name], dtype=float) if _is_known(run, name) else without for name in CLEAN]
     attacked = [np.asarray(run[name], dtype=float) for name in ATTACKED]
     unknown = np.full(len(attacked[0]), np.nan)
     own = [np.asarray(run[name], dtype=float) if _is_known(run, name) else unknown for name in UNTRIGGERED]

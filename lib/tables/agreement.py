@@ -65,8 +65,8 @@ def _insecure(table: pd.DataFrame) -> list[Part]:
 
 
 def _architectures(table: pd.DataFrame) -> list[Part]:
-    last = table[table["n_models"] == table.groupby("architecture")["n_models"].transform("max")]
-    return _removed_shares(last.assign(name=last["architecture"]))
+    last = table[table["n_models"] == table.groupby(["architecture", "recipe"])["n_models"].transform("max")]
+    return _removed_shares(last.assign(name=last["architecture"] + " (" + last["recipe"] + ")"))
 
 
 def _removed_shares(table: pd.DataFrame) -> list[Part]:

@@ -11,6 +11,7 @@ import pandas as pd
 from lib.metrics.rates import MIN_REMOVABLE
 from lib.metrics.reduction import cells_of, means_by, most_models
 from lib.metrics.summary import points
+from lib.tables.plane import plane_findings
 
 
 def headline_findings(headline: pd.DataFrame) -> Iterator[str]:
@@ -40,6 +41,8 @@ def headline_findings(headline: pd.DataFrame) -> Iterator[str]:
         f"CACC changes by {_change(mean, 'cacc_change')} on average, and by {_change(costly, 'cacc_change')} on {costly.task}, "
         f"where it falls most."
     )
+    if mean["cacc_change_vs_clean"] == mean["cacc_change_vs_clean"]:
+        yield f"Against clean models instead of the victims CACC changes by {_change(mean, 'cacc_change_vs_clean')}."
     if cells["removed_share"].notna().any():
         worst = cells.loc[cells["removed_share"].idxmin()]
         yield f"Least is removed for {worst.attack} on {worst.task}: {_rate(worst, 'removed_share')} of the removable ASR."
@@ -107,9 +110,11 @@ def _chosen(table: pd.DataFrame) -> str:
 
 
 def _partner_kinds(table: pd.DataFrame) -> str:
-    means = table.groupby(["n_partners", "partners"])["asr"].mean().unstack()
-    listed = ", ".join(f"{n}: {row.same_task:.1%} and {row.other_domains:.1%}" for n, row in means.iterrows())
-    return f"ASR with as many clean partners of the same task and of other domains, {listed}."
+    means = table.groupby(["n_partners", "partners"], sort=False)["asr"].mean().unstack("partners")
+    listed = "; ".join(
+        f"{n} partners: " + ", ".join(f"{kind} {asr:.1%}" for kind, asr in row.dropna().items()) for n, row in means.iterrows()
+    )
+    return f"ASR with as many clean partners of each kind, {listed}."
 
 
 def _collusion(table: pd.DataFrame) -> str:
@@ -134,13 +139,11 @@ def _epochs(table: pd.DataFrame) -> str:
 
 
 def _architectures(table: pd.DataFrame) -> str:
-    before = table[table["n_models"] == 1].groupby("architecture", sort=False)["asr"].mean()
-    after = _last(table).groupby("architecture", sort=False)["asr"].mean()
-    return (
-        "ASR by pretrained model: "
-        + ", ".join(f"{name} {before[name]:.0%} to {after[name]:.0%}" for name in before.index)
-        + "."
-    )
+    table = table.assign(entry=table["architecture"] + " (" + table["recipe"] + ")")
+    before = table[table["n_models"] == 1].groupby("entry", sort=False)["asr"].mean()
+    after = _last(table).groupby("entry", sort=False)["asr"].mean()
+    listed = ", ".join(f"{name} {before[name]:.0%} to {after[name]:.0%}" for name in before.index)
+    return f"ASR by pretrained model and recipe: {listed}."
 
 
 def _heads(table: pd.DataFrame) -> str:
@@ -153,6 +156,7 @@ _SENTENCES: dict[str, Callable[[pd.DataFrame], str]] = {
     "05_means": _methods,
     "06_chosen": _chosen,
     "07_partner_kinds": _partner_kinds,
+    "07_plane": lambda table: " ".join(plane_findings(table)),
     "08_collusion": _collusion,
     "09_poisoning_rate": _poisoning_rates,
     "10_epochs": _epochs,

@@ -26,8 +26,16 @@ def run(task, attack, seed, before, after, floor, cacc=(0.9, 0.9), n=100):
     return {
         **{"task": task, "attack": attack, "seed": seed},
         **{"backdoored_hits": outcomes(before, n), "hits": outcomes(after, n), "floor_hits": outcomes(floor, n)},
-        **{"backdoored_correct": outcomes(cacc[0]), "correct": outcomes(cacc[1])},
+        **{"backdoored_correct": outcomes(cacc[0]), "correct": outcomes(cacc[1]), "clean_correct": outcomes(0.95)},
     }
+
+
+def test_accuracy_changes_against_the_victim_and_against_a_clean_model():
+    rows = pd.DataFrame([run("sst2", "badnet", 0, 0.98, 0.24, 0.09, cacc=(0.9, 0.92))])
+    total = reduction_table(rows).iloc[-1]
+    assert (total.cacc_change, total.cacc_change_vs_clean) == (pytest.approx(0.02), pytest.approx(-0.03))
+    unknown = reduction_table(rows.drop(columns="clean_correct")).iloc[-1]
+    assert unknown.cacc_change == pytest.approx(0.02) and pd.isna(unknown.cacc_change_vs_clean)
 
 
 def test_points_relative_and_removed_share_by_hand():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.metrics.resampling import Runs, gradient
+from lib.metrics.resampling import N_OUTCOMES, Runs, gradient
 
 N, N_ATTACKED = 400, 240
 ATTACKABLE = [*range(0, N, 2), *range(1, 80, 2)]  # rows of the test set, in no particular order
@@ -19,7 +19,7 @@ def run(task, attack, seed, rng, shares=True, **columns):
 
 def mean_of(outcome, n_cells):
     """Slopes of the mean over cells of one outcome."""
-    slopes = np.zeros((n_cells, 9, 1))
+    slopes = np.zeros((n_cells, N_OUTCOMES, 1))
     slopes[:, outcome] = 1 / n_cells
     return slopes
 
@@ -27,11 +27,12 @@ def mean_of(outcome, n_cells):
 def test_means_are_those_of_the_columns():
     row = run("sst2", "a", 0, np.random.default_rng(0))
     row |= {"untriggered_hits": [1, 0] * 120, "backdoored_untriggered_hits": [0] * 240}
+    row["clean_correct"] = [1, 1, 1, 0] * 100
     means = Runs(pd.DataFrame([row])).means[0, 0]
-    names = ["backdoored_hits", "hits", "floor_hits", "backdoored_correct", "correct"]
-    assert means[:7].tolist() == pytest.approx([*(np.mean(row[name]) for name in names), 0.0, 0.5])
+    names = ["backdoored_hits", "hits", "floor_hits", "backdoored_correct", "correct", "clean_correct"]
+    assert means[:8].tolist() == pytest.approx([*(np.mean(row[name]) for name in names), 0.0, 0.5])
     flipped = np.mean([hit and not before for hit, before in zip(row["hits"], row["untriggered_hits"], strict=True)])
-    assert means[7:].tolist() == pytest.approx([np.mean(row["backdoored_hits"]), flipped])
+    assert means[8:].tolist() == pytest.approx([np.mean(row["backdoored_hits"]), flipped])
 
 
 def test_the_texts_of_one_cell_have_the_binomial_variance():
@@ -90,9 +91,9 @@ def test_draws_of_seeds_are_those_of_all_cells():
 
 def test_what_is_not_known_is_nan_and_spoils_nothing_else():
     runs = Runs(pd.DataFrame([run("sst2", "a", 0, np.random.default_rng(0), shares=False, untriggered_hits=None)]))
-    assert np.isnan(runs.means[0, 0]).tolist() == [False] * 5 + [True] * 4
+    assert np.isnan(runs.means[0, 0]).tolist() == [False] * 5 + [True] * 5
     assert np.isfinite(runs.text_variances([0], mean_of(1, 1))).all()
-    assert np.isnan(runs.drawn(0)[0, 0]).tolist() == [False] * 5 + [True] * 4
+    assert np.isnan(runs.drawn(0)[0, 0]).tolist() == [False] * 5 + [True] * 5
 
 
 def test_the_gradient_of_a_ratio():

@@ -92,7 +92,7 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     alone = seeded([together | {"n_models": 1, "asr": 1.0}, together | {"asr": 0.2}], "asr")
     columns = ["architecture", "n_models", "backdoored_asr", "asr", "asr_floor"]
     rows = [["a", 1, 1.0, 1.0, 0.1], ["a", 3, 1.0, 0.2, 0.1], ["b", 3, 1.0, 0.2, 0.1], ["weak", 3, 0.15, 0.1, 0.1]]
-    small = seeded(pd.DataFrame(rows, columns=columns), "asr")
+    small = seeded(pd.DataFrame(rows, columns=columns).assign(recipe="common"), "asr")
     tables = {"05_methods": methods, "08_backdoored": alone, "11_architectures": small}
     found = agreement(tmp_path, **tables).iloc[5:]
     assert found["verdict"].tolist() == ["agree"] * 3
