@@ -73,8 +73,9 @@ def poison(
     poisoned = train.copy()
     poisoned["is_poisoned"] = np.isin(np.arange(len(train)), rows)
     mask = poisoned["is_poisoned"].to_numpy()
-    if mask.any():
-        poisoned.loc[mask] = _triggered(poisoned[mask], trigger, rng)
+    edited = _triggered(train[mask], trigger, rng)
+    for column in [column for column in ("text", "text_pair") if column in train]:
+        poisoned.loc[mask, column] = edited[column]
     poisoned.loc[mask, "label"] = target_label
     return poisoned
 
