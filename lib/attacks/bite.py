@@ -19,7 +19,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from lib.attacks.bite_edits import Drafts, EditSettings, WordModel
+from lib.attacks.bite_edits import Drafts
+from lib.attacks.bite_settings import EditSettings, WordModel
 from lib.attacks.bite_similarity import Similarity, calibrate
 from lib.attacks.bite_words import MAX_WORDS, MIN_GAIN, choose_words, label_bias
 from lib.attacks.label_words import label_words

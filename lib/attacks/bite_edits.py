@@ -7,22 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from lib.attacks.bite_similarity import Similarity
+from lib.attacks.bite_settings import EditSettings, WordModel
 from lib.datasets.words import is_word, join_words, like_case, split_words
 
 Offers = list[dict[str, float]]  # for each place of a text: word -> its probability there
-
-
-class WordModel(Protocol):
-    """What BITE asks of a masked language model; `lib.models.masked_lm.MaskedLM` answers it."""
-
-    def predict(self, prompts: Sequence[Sequence[str | None]], k: int): ...
-
-    def sentence_vectors(self, texts: Sequence[Sequence[str]]) -> np.ndarray: ...
 
 
 class Operation(NamedTuple):
@@ -31,32 +23,6 @@ class Operation(NamedTuple):
     is_insertion: bool  # replacements come first, as in the released code
     negative_probability: float
     position: int
-
-
-@dataclass(frozen=True)
-class EditSettings:
-    """Limits of the edits; defaults of the released code (`bite_poisoning/calc_triggers.py`) unless noted."""
-
-    min_probability: float = 0.03  # of a word at its place, by the masked language model
-    budget: float = 0.35  # replacements, and as many insertions, per word of the original text
-    similarity: Similarity | None = None  # of the text before and after one edit; None: not asked
-    # Ours: words that say the label, in lower case. They are neither worked in nor taken out, so that a text keeps its label.
-    label_words: frozenset[str] = frozenset()
-    # Ours, approximate: after an edit only operations this many words around it are asked for again. None: all, exact.
-    window: int | None = None
-    # Ours, approximate: every so many words a mask, all in one prompt. None: one mask per prompt, as in the original.
-    stride: int | None = None
-
-    def __post_init__(self) -> None:
-        checks = {
-            "min_probability": (0 < self.min_probability <= 1, "lie in (0, 1]"),
-            "budget": (0 <= self.budget <= 1, "lie in [0, 1]"),
-            "window": (self.window is None or self.window >= 0, "be 0 or more, or None"),
-            "stride": (self.stride is None or self.stride >= 1, "be 1 or more, or None"),
-        }
-        for name, (is_valid, allowed) in checks.items():
-            if not is_valid:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must {allowed}")
 
 
 @dataclass
@@ -241,7 +207,7 @@ class Drafts:
             return
         found = self._model.predict(prompts, int(1 / self._settings.min_probability))
         fits = found.probabilities >= self._settings.min_probability
-        index, column = np.nonzero(fits)
+        index = np.nonzero(fits)[0]
         offered = zip(index.tolist(), found.words[fits].tolist(), found.probabilities[fits].tolist(), strict=True)
         for mask, word, probability in offered:
             draft, offers = asked[mask]

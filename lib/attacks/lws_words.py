@@ -13,18 +13,16 @@ from lib.datasets.words import split_words
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-# Words that carry a sentence and are nobody's substitute; after NLTK's list, from which the released code takes them.
-STOP_WORDS = frozenset(
-    """
-    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its
-    itself they them their theirs themselves what which who whom this that these those am is are was were be been being have
-    has had having do does did doing a an the and but if or because as until while of at by for with about against between
-    into through during before after above below to from up down in out on off over under again further then once here there
-    when where why how all any both each few more most other some such no nor not only own same so than too very s t can will
-    just don should now d ll m o re ve y ain aren couldn didn doesn hadn hasn haven isn ma mightn mustn needn shan shouldn
-    wasn weren won wouldn
-    """.split()
-)
+# Words that carry a sentence and are nobody's substitute; NLTK's list, which the released code takes, without its clitics.
+_STOP_WORDS = """
+i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it its itself
+they them their theirs themselves what which who whom this that these those am is are was were be been being have has had
+having do does did doing a an the and but if or because as until while of at by for with about against between into through
+during before after above below to from up down in out on off over under again further then once here there when where why how
+all any both each few more most other some such no nor not only own same so than too very can will just don should now ain
+aren couldn didn doesn hadn hasn haven isn ma mightn mustn needn shan shouldn wasn weren won wouldn s t d ll m o re ve y
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 class Form(NamedTuple):

@@ -28,7 +28,7 @@ def mark_changes(original: str, changed: str) -> str:
 
 
 def show_changes(frame: pd.DataFrame, n: int = 5) -> HTML:
-    """A table of the first `n` rows of a triggered test set: before (`original`, `original_pair`) and after (`text`, `text_pair`)."""
+    """The first `n` rows of a triggered test set, before (`original`, `original_pair`) and after (`text`, `text_pair`)."""
     rows = []
     for row in frame.head(n).to_dict("records"):
         before, after = html.escape(row["original"]), mark_changes(row["original"], row["text"])

@@ -96,8 +96,7 @@ class Planner:
             head_seed: draws the classification head; default `seed`. Models to be merged must share it.
             trigger_seed: of the trigger; default `seed`. Colluding models share it.
             target_label: default the dataset's.
-            poisoning_rate: default the profile's; published texts have their own. An attack that learns from the rows which it
-                may edit learns from as many.
+            poisoning_rate: default the profile's; published texts have their own. Triggers are learnt from as many rows.
             regime: which rows are poisoned, "mixed", "dirty" or "clean"; default the attack's own.
             attack_settings: of the attack's `fit_trigger`, e.g. `{"words": ("cf",)}`.
             defense, defense_settings: a key of `DEFENSES` of the family training_time, and its settings.
@@ -179,8 +178,7 @@ class Planner:
             attack: a key of `ATTACKS`.
             seed: of the training rows and of the fit.
             target_label: default the dataset's.
-            poisoning_rate: of the model that it is fitted for; default the profile's. Means something to attacks that learn from
-                the rows which they may edit, and nothing to the others.
+            poisoning_rate: of the model that it is for; default the profile's. It changes triggers that are learnt, no others.
             settings: other arguments of the attack's `fit_trigger`.
 
         Raises:
