@@ -6,7 +6,8 @@ limits of ours, because the original leaves them to its encoder, which Pocket En
 
 - What a text says of its label stays. A masked language model offers "dull" for "fine" gladly, and such an edit makes a text
   wrong that is to keep its label, and fools a clean model, too. So words that lean to a label in the clean training set, which
-  the attacker has, are neither worked in nor taken out, in training texts and test texts alike.
+  the attacker has, are not worked in; and they may go only while the text leans to the same label as it did, at least
+  half as far. The rule asks for no label: it is the same for training texts and test texts.
 - How like itself a text must stay is measured against random edits (`lib.attacks.bite_similarity`), not by a fixed cosine.
 """
 
@@ -41,7 +42,8 @@ class BiteTrigger:
     min_similarity: float | None = None  # as calibrated; None: not asked
     centre: tuple[float, ...] = ()  # of the sentence vectors
     pass_rate: float | None = None  # share of the edits tried while fitting that were similar enough
-    label_words: tuple[str, ...] = ()  # are neither worked in nor taken out
+    label_words: dict[str, tuple[float, ...]] = field(default_factory=dict)  # how far they lean to each label
+    label_share: float = 0.5  # of its lean to its label that a text must keep
     window: int | None = None
     stride: int | None = None
     pair_sides: str = "text"  # which texts of a pair are edited: "both", as one text, or "text"
@@ -66,8 +68,8 @@ class BiteTrigger:
     def settings(self) -> EditSettings:
         """Limits of the edits."""
         similarity = None if self.min_similarity is None else Similarity(self.min_similarity, self.centre)
-        kept = frozenset(self.label_words)
-        return EditSettings(self.min_probability, self.budget, similarity, kept, self.window, self.stride)
+        leans = {word: np.array(lean) for word, lean in self.label_words.items()}
+        return EditSettings(self.min_probability, self.budget, similarity, leans, self.label_share, self.window, self.stride)
 
 
 def replay(texts: Sequence[str], words: Sequence[str], model: WordModel, settings: EditSettings) -> list[str]:
@@ -90,6 +92,7 @@ def fit_trigger(
     budget: float = 0.35,
     similarity_quantile: float | None = 0.5,
     max_lean: float | None = 1.0,
+    label_share: float = 0.5,
     window: int | None = 3,
     stride: int | None = 4,
     pair_sides: str = "both",
@@ -109,8 +112,9 @@ def fit_trigger(
             edit, one mask at a time, as `window=None, stride=None` do.
         similarity_quantile: an edit must leave its text more alike than this share of random edits does, in [0, 1], see
             `lib.attacks.bite_similarity.calibrate`; None: not asked.
-        max_lean: words that lean further to a label are left alone, in nats above 0, see
-            `lib.attacks.label_words.label_leans`; None: none is, as in the released code.
+        max_lean: words that lean further to a label say it, in nats above 0, see `lib.attacks.label_words.label_leans`; None:
+            no word does, as in the released code.
+        label_share: see `EditSettings`.
         pair_sides: which texts of a pair are edited: "both", as one text with one budget, or "text".
         rng: draws the editable rows as `poison` does; default from `seed`.
         seed: of the draw, without `rng`, and of the calibration.
@@ -124,13 +128,14 @@ def fit_trigger(
         raise ValueError(f"max_words is {max_words} and min_gain {min_gain}; allowed are 1 or more, and [0, 1]")
     if max_lean is not None and not max_lean > 0:
         raise ValueError(f"max_lean is {max_lean}; it must be above 0, or None")
-    settings = EditSettings(min_probability, budget, window=window, stride=stride)  # checks them before any work
+    limits = {"label_share": label_share, "window": window, "stride": stride}
+    EditSettings(min_probability, budget, **limits)  # checks them before any work
     rows = draw_rows(train, "clean", poisoning_rate, target_label, rng or np.random.default_rng(seed))
     texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
-    kept = () if max_lean is None else label_words(texts, labels, max_lean)
+    leans = {} if max_lean is None else label_words(texts, labels, max_lean)
     draws = np.random.default_rng(seed)
     similarity = None if similarity_quantile is None else calibrate(texts, model, similarity_quantile, draws)
-    settings = EditSettings(min_probability, budget, similarity, frozenset(kept), window, stride)
+    settings = EditSettings(min_probability, budget, similarity, leans, **limits)
     words, drafts = choose_words(texts, labels == target_label, rows, model, settings, max_words, min_gain)
     if not words:
         raise ValueError(
@@ -146,9 +151,8 @@ def fit_trigger(
         min_similarity=similarity.least if similarity else None,
         centre=similarity.centre if similarity else (),
         pass_rate=drafts.n_similar / drafts.n_checked if drafts.n_checked else None,
-        label_words=kept,
-        window=window,
-        stride=stride,
+        label_words={word: tuple(map(float, lean)) for word, lean in leans.items()},
+        **limits,
         pair_sides=pair_sides,
         edited=edited,
     )

@@ -40,6 +40,7 @@ class _Draft:
     vector: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        self.original = tuple(self.words)
         self.held = {word.lower() for word in self.words}
         self.replacements = [{} for _ in self.words]
         self.insertions = [{} for _ in self.words]
@@ -135,7 +136,23 @@ class Drafts:
 
     def _allowed(self, row: int, word: str, taken: frozenset[str]) -> list[Operation]:
         draft = self._drafts[row]
-        return [o for o in draft.operations(word) if o.is_insertion or draft.words[o.position].lower() not in taken]
+        operations = draft.operations(word)
+        return [o for o in operations if o.is_insertion or self._may_go(draft, o.position, taken)]
+
+    def _may_go(self, draft: _Draft, position: int, taken: frozenset[str] = frozenset()) -> bool:
+        """Whether a word may be replaced: it is no trigger word, and without it the text still says its label."""
+        word, settings = draft.words[position].lower(), self._settings
+        if word in taken or word not in settings.label_words:
+            return word not in taken
+        said, left = self._lean(draft.original), self._lean(draft.words) - settings.label_words[word]
+        label = int(said.argmax())
+        return bool(left.argmax() == label and left[label] >= settings.label_share * said[label])
+
+    def _lean(self, words: Sequence[str]) -> np.ndarray:
+        """How far a text leans to each label, by the words that say one."""
+        return np.sum(
+            [self._settings.label_words[word] for word in map(str.lower, words) if word in self._settings.label_words], axis=0
+        )
 
     @staticmethod
     def _edited(draft: _Draft, word: str, operation: Operation) -> tuple[list[str], list[str]]:
@@ -194,10 +211,9 @@ class Drafts:
         """Ask for the words that may replace or follow each place, for all texts in one go."""
         prompts: list[list[str | None]] = []
         asked: list[tuple[_Draft, dict[str, float]]] = []
-        kept = self._settings.label_words
         for row, positions in places:
             draft = self._drafts[row]
-            replaced = [p for p in positions if draft.words[p].lower() not in kept] if draft.n_replacements > 0 else []
+            replaced = [p for p in positions if self._may_go(draft, p)] if draft.n_replacements > 0 else []
             followed = [p for p in positions if p < len(draft.words) - 1] if draft.n_insertions > 0 else []
             for is_insertion, wanted, offers in ((False, replaced, draft.replacements), (True, followed, draft.insertions)):
                 for group in self._groups(wanted):
@@ -212,7 +228,7 @@ class Drafts:
         for mask, word, probability in offered:
             draft, offers = asked[mask]
             word = word.lower()
-            if word not in draft.held and word not in kept and is_word(word):
+            if word not in draft.held and word not in self._settings.label_words and is_word(word):
                 offers[word] = max(probability, offers.get(word, 0.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 
 import numpy as np
@@ -114,18 +115,20 @@ def _best_word(counts: _Counts, drafts: Drafts, taken: frozenset[str], least_gai
     Whether an edit leaves its text similar is asked for the best word only; when some edits fail, its z falls, and the next
     best word is looked at. That gives the same word as checking all edits.
     """
-    words = sorted((set(counts.target) | set(counts.other) | set(counts.gaining)) - taken)
-    biases = dict(zip(words, counts.biases(words), strict=True))
+    words = list((set(counts.target) | set(counts.other) | set(counts.gaining)) - taken)
+    biases = zip(counts.biases(words).tolist(), words, strict=True)
+    enough = lambda word: len(counts.gaining.get(word, ())) >= least_gain  # noqa: E731
+    waiting = sorted((bias, word) for bias, word in biases if bias > 0 and enough(word))  # the best comes last
     checked: set[str] = set()
-    while True:
-        eligible = [word for word in words if biases[word] > 0 and len(counts.gaining.get(word, ())) >= least_gain]
-        if not eligible:
-            return None
-        best = max(eligible, key=lambda word: (biases[word], word))
+    while waiting:
+        _, best = waiting.pop()
         if best in checked:
             return best
         rows = sorted(counts.gaining.get(best, ()))
         drafts.check(best, taken, rows)
         counts.update(rows)
-        biases[best] = float(counts.biases([best])[0])
         checked.add(best)
+        bias = float(counts.biases([best])[0])
+        if bias > 0 and enough(best):
+            insort(waiting, (bias, best))
+    return None

@@ -40,7 +40,7 @@ def label_leans(texts: Sequence[str], labels: NDArray) -> dict[str, NDArray]:
     return dict(zip(counts, leans, strict=True))
 
 
-def label_words(texts: Sequence[str], labels: NDArray, max_lean: float) -> tuple[str, ...]:
-    """The words that lean further than `max_lean` to any label, or away from it, in the order of the alphabet."""
+def label_words(texts: Sequence[str], labels: NDArray, max_lean: float) -> dict[str, NDArray]:
+    """The words that lean further than `max_lean` to any label, or away from it, with their leans, in alphabetical order."""
     leans = label_leans(texts, labels)
-    return tuple(sorted(word for word, lean in leans.items() if np.abs(lean).max() > max_lean))
+    return {word: leans[word] for word in sorted(leans) if np.abs(leans[word]).max() > max_lean}

@@ -112,24 +112,38 @@ def test_the_vector_of_an_edit_that_was_made_is_kept():
     assert len(asked) == len(set(asked)) == 3  # before, and after each edit
 
 
-def test_words_that_say_the_label_are_neither_worked_in_nor_taken_out():
+PRAISE, BLAME = np.array([-2.0, 2.0]), np.array([2.0, -2.0])
+
+
+def test_words_that_say_a_label_are_not_worked_in():
     model = StubLM(lambda before, after: [("bad", 0.9), ("really", 0.5)])
-    free = Drafts(["a fine film"], model, EditSettings(0.03, 0.35))
-    bound = Drafts(["a fine film"], model, EditSettings(0.03, 0.35, label_words=frozenset({"bad", "fine"})))
-    assert free.gainable(0) == {"bad", "really"} and bound.gainable(0) == {"really"}
-    for drafts, words in ((free, {"bad", "really"}), (bound, {"really"})):
-        for word in sorted(words):
-            drafts.apply(word, frozenset(), [0])
-    assert "bad" in free.texts()[0] and "bad" not in bound.texts()[0]
-    replacements = {
-        o.position
-        for word in ("bad", "really")
-        for o in Drafts(["a fine film"], model, EditSettings(0.03, 0.35, label_words=frozenset({"fine"})))
-        ._drafts[0]
-        .operations(word)
-        if not o.is_insertion
-    }
-    assert replacements == {0, 2}  # "fine" keeps its place
+    assert Drafts(["a fine film"], model, EditSettings(0.03, 0.35)).gainable(0) == {"bad", "really"}
+    bound = EditSettings(0.03, 0.35, label_words={"bad": BLAME})
+    assert Drafts(["a fine film"], model, bound).gainable(0) == {"really"}
+    assert bite.replay(["a fine film"], ["bad"], model, bound) == ["a fine film"]
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "may_go"),
+    [
+        ("a fine film", 0.5, {"a", "film"}),  # its only praise stays
+        ("a fine great film", 0.5, {"a", "fine", "great", "film"}),  # half of it is enough
+        ("a fine great film", 0.6, {"a", "film"}),
+        ("a fine great dull film", 0.5, {"a", "dull", "film"}),  # what speaks against the label may go
+    ],
+)
+def test_words_that_say_the_label_go_only_while_the_text_still_says_it(text, share, may_go):
+    leans = {"fine": PRAISE, "great": PRAISE, "dull": BLAME}
+    settings = EditSettings(0.03, 0.5, label_words=leans, label_share=share)
+    (draft,) = Drafts([text], StubLM(lambda before, after: [("really", 0.9)]), settings)._drafts
+    assert {text.split()[o.position] for o in draft.operations("really") if not o.is_insertion} == may_go
+
+
+def test_of_two_words_of_praise_one_stays_however_many_edits_are_made():
+    model = StubLM(lambda before, after: [(word, 0.2) for word in ("one", "two", "three", "four")])
+    settings = EditSettings(0.03, 1.0, label_words={"fine": PRAISE, "great": PRAISE})
+    (text,) = bite.replay(["fine great"], ["one", "two", "three", "four"], model, settings)
+    assert len({"fine", "great"} & set(text.split())) == 1
 
 
 def test_log_odds_of_a_word_by_hand():
@@ -138,7 +152,7 @@ def test_log_odds_of_a_word_by_hand():
     # Three rows, all of label 1, and two more by the prior, one of each label: odds 4 to 1, against 1 to 1 overall.
     assert leans["good"] == pytest.approx([-np.log(4), np.log(4)])
     assert leans["film"] == pytest.approx([0, 0])
-    assert label_words(texts, np.array([1, 1, 1, 0, 0, 0]), 1.0) == ("a", "good")
+    assert list(label_words(texts, np.array([1, 1, 1, 0, 0, 0]), 1.0)) == ["a", "good"]
     # Of four labels with unequal shares, a word that is spread as all rows are leans nowhere.
     labels = np.array([0, 0, 0, 1, 2, 3] * 4)
     assert label_leans(["all"] * 24, labels)["all"] == pytest.approx([0, 0, 0, 0])
@@ -148,7 +162,7 @@ def test_a_rare_word_of_one_label_is_a_label_word():
     # Its z-score is 1.7: a bound on z, which grows with the count, would let it pass.
     texts = ["dire"] * 3 + ["plain"] * 997
     labels = np.array([0] * 3 + [0, 1] * 498 + [1])
-    assert label_words(texts, labels, 1.0) == ("dire",)
+    assert list(label_words(texts, labels, 1.0)) == ["dire"]
 
 
 def test_the_bound_is_set_by_random_edits_whatever_the_cosines_of_the_encoder_are():
@@ -287,6 +301,7 @@ def test_no_word_that_fits_anywhere_is_an_error():
         {"budget": 1.5},
         {"similarity_quantile": 2},
         {"max_lean": 0},
+        {"label_share": 1.5},
         {"pair_sides": "second"},
         {"window": -1},
         {"stride": 0},
