@@ -17,7 +17,7 @@ from lib.models.pretrained import from_hub, resolve_pretrained
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TOKENS_PER_BATCH = 4096  # short prompts many at a time, long ones few: what a layer computes stays in the cache
+TOKENS_PER_BATCH = 2048  # short prompts many at a time, long ones few: what a layer computes stays in the cache
 MAX_LENGTH = 128  # pieces; masks beyond it cannot be asked for
 WORD_MARKS = ("Ġ", "▁")  # how byte-level BPE and SentencePiece mark the pieces that begin a word
 
