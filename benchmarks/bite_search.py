@@ -29,7 +29,9 @@ def main() -> None:
     options = parser.parse_args()
     train = generate_split("sst2", "train", options.train)
     texts = generate_split("sst2", "test", options.texts)["text"].tolist()
-    print(f"{'window':>6} {'stride':>6} {'fit, s':>7} {'words':>6} {f'of {N_FIRST}':>6} {'equal texts':>12} {'shared words':>13}")
+    print(
+        f"{'window':>6} {'stride':>6} {'fit, s':>7} {'words':>6} {f'of {N_FIRST}':>6} {'equal texts':>12} {'shared words':>13}"
+    )
     exact: tuple[tuple[str, ...], list[str]] = ((), [])
     for window, stride in SEARCHES:
         began = time.process_time()
