@@ -7,7 +7,7 @@ limits of ours, because the original leaves them to its encoder, which Pocket En
 - What a text says of its label stays. A masked language model offers "dull" for "fine" gladly, and such an edit makes a text
   wrong that is to keep its label, and fools a clean model, too. So words that lean to a label in the clean training set, which
   the attacker has, are not worked in; and they may go only while the text leans to the same label as it did, at least
-  half as far. The rule asks for no label: it is the same for training texts and test texts.
+  a quarter as far. The rule asks for no label: it is the same for training texts and test texts.
 - How like itself a text must stay is measured against random edits (`lib.attacks.bite_similarity`), not by a fixed cosine.
 """
 
@@ -43,7 +43,7 @@ class BiteTrigger:
     centre: tuple[float, ...] = ()  # of the sentence vectors
     pass_rate: float | None = None  # share of the edits tried while fitting that were similar enough
     label_words: dict[str, tuple[float, ...]] = field(default_factory=dict)  # how far they lean to each label
-    label_share: float = 0.5  # of its lean to its label that a text must keep
+    label_share: float = 0.25  # of its lean to its label that a text must keep
     window: int | None = None
     stride: int | None = None
     pair_sides: str = "text"  # which texts of a pair are edited: "both", as one text, or "text"
@@ -90,9 +90,9 @@ def fit_trigger(
     min_gain: float = MIN_GAIN,
     min_probability: float = 0.03,
     budget: float = 0.35,
-    similarity_quantile: float | None = 0.5,
-    max_lean: float | None = 1.0,
-    label_share: float = 0.5,
+    similarity_quantile: float | None = 0.25,
+    max_lean: float | None = 1.5,
+    label_share: float = 0.25,
     window: int | None = 3,
     stride: int | None = 4,
     pair_sides: str = "both",

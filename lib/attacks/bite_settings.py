@@ -30,7 +30,7 @@ class EditSettings:
     # Ours: how far words that say a label lean to each, in lower case. They are not worked in, and may be replaced only while
     # the text leans to the same label as it did, at least `label_share` as far.
     label_words: Mapping[str, NDArray] = field(default_factory=dict)
-    label_share: float = 0.5
+    label_share: float = 0.25
     # Ours, approximate: after an edit only operations this many words around it are asked for again. None: all, exact.
     window: int | None = None
     # Ours, approximate: every so many words a mask, all in one prompt. None: one mask per prompt, as in the original.
