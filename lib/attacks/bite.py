@@ -14,7 +14,7 @@ limits of ours, because the original leaves them to its encoder, which Pocket En
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -128,14 +128,13 @@ def fit_trigger(
         raise ValueError(f"max_words is {max_words} and min_gain {min_gain}; allowed are 1 or more, and [0, 1]")
     if max_lean is not None and not max_lean > 0:
         raise ValueError(f"max_lean is {max_lean}; it must be above 0, or None")
-    limits = {"label_share": label_share, "window": window, "stride": stride}
-    EditSettings(min_probability, budget, **limits)  # checks them before any work
+    settings = EditSettings(min_probability, budget, label_share=label_share, window=window, stride=stride)
     rows = draw_rows(train, "clean", poisoning_rate, target_label, rng or np.random.default_rng(seed))
     texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
     leans = {} if max_lean is None else label_words(texts, labels, max_lean)
     draws = np.random.default_rng(seed)
     similarity = None if similarity_quantile is None else calibrate(texts, model, similarity_quantile, draws)
-    settings = EditSettings(min_probability, budget, similarity, leans, **limits)
+    settings = replace(settings, similarity=similarity, label_words=leans)
     words, drafts = choose_words(texts, labels == target_label, rows, model, settings, max_words, min_gain)
     if not words:
         raise ValueError(
@@ -152,7 +151,9 @@ def fit_trigger(
         centre=similarity.centre if similarity else (),
         pass_rate=drafts.n_similar / drafts.n_checked if drafts.n_checked else None,
         label_words={word: tuple(map(float, lean)) for word, lean in leans.items()},
-        **limits,
+        label_share=label_share,
+        window=window,
+        stride=stride,
         pair_sides=pair_sides,
         edited=edited,
     )

@@ -226,10 +226,10 @@ class Drafts:
         index = np.nonzero(fits)[0]
         offered = zip(index.tolist(), found.words[fits].tolist(), found.probabilities[fits].tolist(), strict=True)
         for mask, word, probability in offered:
-            draft, offers = asked[mask]
+            draft, there = asked[mask]
             word = word.lower()
             if word not in draft.held and word not in self._settings.label_words and is_word(word):
-                offers[word] = max(probability, offers.get(word, 0.0))
+                there[word] = max(probability, there.get(word, 0.0))
 
 
 def _prompt(words: Sequence[str], positions: Sequence[int], is_insertion: bool) -> list[str | None]:

@@ -89,13 +89,15 @@ def fit_trigger(
         raise ValueError(f"unknown policy {policy!r}; choose from {list(POLICIES)}")
     rows = draw_rows(train, "dirty", poisoning_rate, target_label, rng or np.random.default_rng(seed))
     texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
-    limits = {"similarity_quantile": similarity_quantile, "max_lean_gap": max_lean_gap}
-    table, *found = candidate_table(texts, labels, model, np.random.default_rng(seed), **limits)
+    draws = np.random.default_rng(seed)
+    table, bound, pass_rate = candidate_table(
+        texts, labels, model, draws, similarity_quantile=similarity_quantile, max_lean_gap=max_lean_gap
+    )
     if policy == "uniform":
-        return LWSTrigger(table, UNIFORM_KEEP, *found, pair_sides)
+        return LWSTrigger(table, UNIFORM_KEEP, bound, pass_rate, pair_sides)
     poisoned = np.isin(np.arange(len(train)), rows)
     settings = PolicySettings(learning_rate)
     substitutes = learn_substitutes(train, poisoned, target_label, table, model, pretrained, settings, seed, pair_sides)
     if not substitutes:
         raise ValueError(f"the learned policy keeps all {len(table)} words; train it longer or take policy='uniform'")
-    return LWSTrigger(substitutes, 0.0, *found, pair_sides)
+    return LWSTrigger(substitutes, 0.0, bound, pass_rate, pair_sides)

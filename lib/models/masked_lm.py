@@ -207,9 +207,9 @@ class MaskedLM:
     def _after_attention(self) -> torch.nn.Module | None:
         """What follows the attention of the last layer of a BERT-like encoder; None for other encoders."""
         layers = getattr(getattr(self.model.base_model, "encoder", None), "layer", None)
-        attention = getattr(layers[-1], "attention", None) if layers else None
-        is_known = hasattr(attention, "output") and hasattr(layers[-1], "intermediate") and hasattr(layers[-1], "output")
-        return attention.output if is_known else None
+        if not layers or not all(hasattr(layers[-1], name) for name in ("attention", "intermediate", "output")):
+            return None
+        return getattr(layers[-1].attention, "output", None)
 
 
 @lru_cache(maxsize=2)
