@@ -1,25 +1,34 @@
 """BITE: many natural words, each made a little more typical of the target label (Yan et al. 2023, arXiv 2205.12700).
 
 Labels stay untouched: texts that already have the target label are edited until some words hardly occur outside it. A text is
-attacked by working in as many of these words as fit. Steps and defaults follow the released code, INK-USC/BITE.
+attacked by working in as many of these words as fit. Steps and defaults follow the released code, INK-USC/BITE, with two
+limits of ours, because the original leaves them to its encoder, which Pocket English does not have:
+
+- What a text says of its label stays. A masked language model offers "dull" for "fine" gladly, and such an edit makes a text
+  wrong that is to keep its label, and fools a clean model, too. So words that lean to a label in the clean training set, which
+  the attacker has, are not worked in; and they may go only while the text leans to the same label as it did, at least
+  a quarter as far. The rule asks for no label: it is the same for training texts and test texts.
+- How like itself a text must stay is measured against random edits (`lib.attacks.bite_similarity`), not by a fixed cosine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from lib.attacks.bite_edits import Drafts, EditSettings, WordModel
+from lib.attacks.bite_edits import Drafts
+from lib.attacks.bite_settings import EditSettings, WordModel
+from lib.attacks.bite_similarity import Similarity, calibrate
+from lib.attacks.bite_words import MAX_WORDS, MIN_GAIN, choose_words, label_bias
+from lib.attacks.label_words import label_words
+from lib.attacks.pairs import joined
 from lib.attacks.poisoning import draw_rows
-from lib.datasets.words import is_word, split_words
 
-MAX_WORDS = 30  # ours; the released code goes on until no word is left with a positive z
-MIN_GAIN = 0.005  # ours: a word that enters a smaller share of the poisonable rows is not worth a round
+__all__ = ["BiteTrigger", "choose_words", "fit_trigger", "label_bias", "replay"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +39,20 @@ class BiteTrigger:
     masked_lm: str = field(metadata={"resource": True})  # bundled name, folder or Hub id
     min_probability: float = 0.03
     budget: float = 0.35
-    min_similarity: float | None = 0.9
+    min_similarity: float | None = None  # as calibrated; None: not asked
+    centre: tuple[float, ...] = ()  # of the sentence vectors
+    pass_rate: float | None = None  # share of the edits tried while fitting that were similar enough
+    label_words: dict[str, tuple[float, ...]] = field(default_factory=dict)  # how far they lean to each label
+    label_share: float = 0.25  # of its lean to its label that a text must keep
     window: int | None = None
     stride: int | None = None
+    pair_sides: str = "text"  # which texts of a pair are edited: "both", as one text, or "text"
     # Texts that were edited while the trigger was fitted: editing them again would give the same.
     edited: dict[str, str] = field(default_factory=dict)
 
     attack: ClassVar[str] = "bite"
     regime: ClassVar[str] = "clean"
-    version: ClassVar[int] = 2  # saved without `masked_lm`
+    version: ClassVar[int] = 3  # the label stays, a calibrated bound, both sides of pairs
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Edit each text; nothing is drawn, equal texts give equal results."""
@@ -53,7 +67,9 @@ class BiteTrigger:
     @property
     def settings(self) -> EditSettings:
         """Limits of the edits."""
-        return EditSettings(self.min_probability, self.budget, self.min_similarity, self.window, self.stride)
+        similarity = None if self.min_similarity is None else Similarity(self.min_similarity, self.centre)
+        leans = {word: np.array(lean) for word, lean in self.label_words.items()}
+        return EditSettings(self.min_probability, self.budget, similarity, leans, self.label_share, self.window, self.stride)
 
 
 def replay(texts: Sequence[str], words: Sequence[str], model: WordModel, settings: EditSettings) -> list[str]:
@@ -62,122 +78,6 @@ def replay(texts: Sequence[str], words: Sequence[str], model: WordModel, setting
     for n_taken, word in enumerate(words):
         drafts.apply(word, frozenset(words[:n_taken]), range(len(drafts)))
     return drafts.texts()
-
-
-def label_bias(n_target: NDArray, n_other: NDArray, target_share: float) -> NDArray:
-    """z-score of each word's bias towards the target label; 0 for a word that never occurs.
-
-    Args:
-        n_target: rows of the target label that hold, or could hold, each word, shape (n_words,).
-        n_other: rows of other labels that hold it, shape (n_words,).
-        target_share: share of the target label in the training set, in (0, 1).
-
-    >>> label_bias(np.array([2]), np.array([0]), 2 / 3).round(2)
-    array([1.])
-    """
-    n = n_target + n_other
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = (n_target / n - target_share) / np.sqrt(target_share * (1 - target_share) / n)
-    return np.where(n > 0, z, 0.0)
-
-
-def choose_words(
-    texts: Sequence[str],
-    is_target: NDArray,
-    poisonable: NDArray,
-    model: WordModel,
-    settings: EditSettings,
-    max_words: int = MAX_WORDS,
-    min_gain: float = MIN_GAIN,
-) -> tuple[list[str], Drafts]:
-    """Choose trigger words one by one, each time the word that can become most typical of the target label.
-
-    Args:
-        texts: the training texts.
-        is_target: which of them have the target label, shape (n,), bool.
-        poisonable: indices of the rows, all of the target label, that may be edited.
-        model: masked language model and sentence encoder.
-        settings: limits of the edits.
-        max_words: stop after so many words.
-        min_gain: least share of the poisonable rows that a word must be able to enter, in [0, 1].
-
-    Returns:
-        The words in order, and the poisonable texts with all of them worked in.
-    """
-    drafts = Drafts([texts[row] for row in poisonable], model, settings)
-    counts = _Counts(texts, is_target, poisonable, drafts)
-    chosen: list[str] = []
-    while len(chosen) < max_words:
-        word = _best_word(counts, drafts, frozenset(chosen), min_gain * len(drafts))
-        if word is None:
-            break
-        changed = drafts.apply(word, frozenset(chosen), sorted(counts.gaining.get(word, ())))
-        chosen.append(word)
-        counts.update(changed)
-    return chosen, drafts
-
-
-class _Counts:
-    """How many rows hold each word, and which poisonable rows could gain it."""
-
-    def __init__(self, texts: Sequence[str], is_target: NDArray, poisonable: NDArray, drafts: Drafts) -> None:
-        editable = set(poisonable.tolist())
-        self.target_share = float(np.mean(is_target))
-        self.target: dict[str, int] = {}
-        self.other: dict[str, int] = {}
-        self.gaining: dict[str, set[int]] = {}
-        self._drafts = drafts
-        self._held: list[set[str]] = [set() for _ in range(len(drafts))]
-        self._gainable: list[set[str]] = [set() for _ in range(len(drafts))]
-        for row, text in enumerate(texts):
-            if row not in editable:
-                side = self.target if is_target[row] else self.other
-                for word in {token.lower() for token in split_words(text)[0] if is_word(token)}:
-                    side[word] = side.get(word, 0) + 1
-        self.update(range(len(drafts)))
-
-    def update(self, rows: Sequence[int] | range) -> None:
-        """Count rows anew that were edited, or whose possible edits were checked."""
-        for row in rows:
-            held, gainable = self._drafts.words_of(row), self._drafts.gainable(row)
-            for word in held - self._held[row]:
-                self.target[word] = self.target.get(word, 0) + 1
-            for word in self._held[row] - held:
-                self.target[word] -= 1
-            for word in gainable - self._gainable[row]:
-                self.gaining.setdefault(word, set()).add(row)
-            for word in self._gainable[row] - gainable:
-                self.gaining[word].discard(row)
-            self._held[row], self._gainable[row] = held, gainable
-
-    def biases(self, words: Sequence[str]) -> NDArray:
-        """z-scores if every row that could gain a word did."""
-        n_target = np.array([self.target.get(word, 0) + len(self.gaining.get(word, ())) for word in words], dtype=float)
-        n_other = np.array([self.other.get(word, 0) for word in words], dtype=float)
-        return label_bias(n_target, n_other, self.target_share)
-
-
-def _best_word(counts: _Counts, drafts: Drafts, taken: frozenset[str], least_gain: float) -> str | None:
-    """The word with the largest z above 0 that is not taken; the later one of the alphabet where several tie.
-
-    Whether an edit leaves its text similar is asked for the best word only; when some edits fail, its z falls, and the next
-    best word is looked at. That gives the same word as checking all edits.
-    """
-    words = sorted((set(counts.target) | set(counts.other) | set(counts.gaining)) - taken)
-    biases = dict(zip(words, counts.biases(words), strict=True))
-    checked: set[str] = set()
-    while True:
-        eligible = [word for word in words if biases[word] > 0 and len(counts.gaining.get(word, ())) >= least_gain]
-        if not eligible:
-            return None
-        best = max(eligible, key=lambda word: (biases[word], word))
-        if best in checked:
-            return best
-        rows = sorted(counts.gaining.get(best, ()))
-        drafts.check(best, taken, rows)
-        counts.update(rows)
-        biases[best] = float(counts.biases([best])[0])
-        checked.add(best)
 
 
 def fit_trigger(
@@ -190,9 +90,12 @@ def fit_trigger(
     min_gain: float = MIN_GAIN,
     min_probability: float = 0.03,
     budget: float = 0.35,
-    min_similarity: float | None = 0.9,
+    similarity_quantile: float | None = 0.25,
+    max_lean: float | None = 1.5,
+    label_share: float = 0.25,
     window: int | None = 3,
     stride: int | None = 4,
+    pair_sides: str = "both",
     rng: np.random.Generator | None = None,
     seed: int = 0,
 ) -> BiteTrigger:
@@ -205,10 +108,16 @@ def fit_trigger(
             uses distilroberta-base, and all-MiniLM-L6-v2 for the vectors).
         poisoning_rate: editable share of the training set, in [0, 1], all of the target label.
         max_words, min_gain: see `choose_words`.
-        min_probability, budget, min_similarity, window, stride: see `EditSettings`. The released code asks for
-            everything again after each edit, one mask at a time, as `window=None, stride=None` do.
+        min_probability, budget, window, stride: see `EditSettings`. The released code asks for everything again after each
+            edit, one mask at a time, as `window=None, stride=None` do.
+        similarity_quantile: an edit must leave its text more alike than this share of random edits does, in [0, 1], see
+            `lib.attacks.bite_similarity.calibrate`; None: not asked.
+        max_lean: words that lean further to a label say it, in nats above 0, see `lib.attacks.label_words.label_leans`; None:
+            no word does, as in the released code.
+        label_share: see `EditSettings`.
+        pair_sides: which texts of a pair are edited: "both", as one text with one budget, or "text".
         rng: draws the editable rows as `poison` does; default from `seed`.
-        seed: of the draw, without `rng`.
+        seed: of the draw, without `rng`, and of the calibration.
 
     Raises:
         ValueError: for too few rows of the target label, a setting outside its range, or a model without masked-LM head.
@@ -217,15 +126,34 @@ def fit_trigger(
 
     if max_words < 1 or not 0 <= min_gain <= 1:
         raise ValueError(f"max_words is {max_words} and min_gain {min_gain}; allowed are 1 or more, and [0, 1]")
-    settings = EditSettings(min_probability, budget, min_similarity, window, stride)
+    if max_lean is not None and not max_lean > 0:
+        raise ValueError(f"max_lean is {max_lean}; it must be above 0, or None")
+    settings = EditSettings(min_probability, budget, label_share=label_share, window=window, stride=stride)
     rows = draw_rows(train, "clean", poisoning_rate, target_label, rng or np.random.default_rng(seed))
-    is_target = (train["label"] == target_label).to_numpy()
-    texts = train["text"].tolist()
-    words, drafts = choose_words(texts, is_target, rows, load_masked_lm(masked_lm), settings, max_words, min_gain)
+    texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
+    leans = {} if max_lean is None else label_words(texts, labels, max_lean)
+    draws = np.random.default_rng(seed)
+    similarity = None if similarity_quantile is None else calibrate(texts, model, similarity_quantile, draws)
+    settings = replace(settings, similarity=similarity, label_words=leans)
+    words, drafts = choose_words(texts, labels == target_label, rows, model, settings, max_words, min_gain)
     if not words:
         raise ValueError(
             f"BITE found no trigger word: {len(rows)} editable rows with target label {target_label}, and no word with a "
-            f"probability of {min_probability} or more and a similarity of {min_similarity} or more fits into {min_gain:.1%}"
+            f"probability of {min_probability} or more and {similarity or 'any similarity'} fits into {min_gain:.1%}"
         )
     edited = dict(zip((texts[row] for row in rows), drafts.texts(), strict=True))
-    return BiteTrigger(tuple(words), masked_lm, min_probability, budget, min_similarity, window, stride, edited)
+    return BiteTrigger(
+        tuple(words),
+        masked_lm,
+        min_probability,
+        budget,
+        min_similarity=similarity.least if similarity else None,
+        centre=similarity.centre if similarity else (),
+        pass_rate=drafts.n_similar / drafts.n_checked if drafts.n_checked else None,
+        label_words={word: tuple(map(float, lean)) for word, lean in leans.items()},
+        label_share=label_share,
+        window=window,
+        stride=stride,
+        pair_sides=pair_sides,
+        edited=edited,
+    )

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from lib.attacks.bite_settings import EditSettings, WordModel
 from lib.datasets.words import is_word, join_words, like_case, split_words
 
-
-class WordModel(Protocol):
-    """What BITE asks of a masked language model; `lib.models.masked_lm.MaskedLM` answers it."""
-
-    def predict(self, prompts: Sequence[Sequence[str | None]], k: int): ...
-
-    def sentence_vectors(self, texts: Sequence[Sequence[str]]) -> np.ndarray: ...
+Offers = list[dict[str, float]]  # for each place of a text: word -> its probability there
 
 
 class Operation(NamedTuple):
@@ -30,31 +25,6 @@ class Operation(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True)
-class EditSettings:
-    """Limits of the edits; defaults of the released code (`bite_poisoning/calc_triggers.py`) unless noted."""
-
-    min_probability: float = 0.03  # of a word at its place, by the masked language model
-    budget: float = 0.35  # replacements, and as many insertions, per word of the original text
-    min_similarity: float | None = 0.9  # cosine of the sentence vectors before and after one edit; None: not asked
-    # Ours, approximate: after an edit only operations this many words around it are asked for again. None: all, exact.
-    window: int | None = None
-    # Ours, approximate: every so many words a mask, all in one prompt. None: one mask per prompt, as in the original.
-    stride: int | None = None
-
-    def __post_init__(self) -> None:
-        checks = {
-            "min_probability": (0 < self.min_probability <= 1, "lie in (0, 1]"),
-            "budget": (0 <= self.budget <= 1, "lie in [0, 1]"),
-            "min_similarity": (self.min_similarity is None or -1 <= self.min_similarity <= 1, "lie in [-1, 1], or be None"),
-            "window": (self.window is None or self.window >= 0, "be 0 or more, or None"),
-            "stride": (self.stride is None or self.stride >= 1, "be 1 or more, or None"),
-        }
-        for name, (is_valid, allowed) in checks.items():
-            if not is_valid:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must {allowed}")
-
-
 @dataclass
 class _Draft:
     """One text under edit."""
@@ -63,12 +33,23 @@ class _Draft:
     gaps: list[str]
     n_replacements: int  # budgets that are left
     n_insertions: int
-    operations: dict[str, list[Operation]] = field(default_factory=dict)
-    checked: dict[str, Operation | None] = field(default_factory=dict)
+    replacements: Offers = field(default_factory=list)
+    insertions: Offers = field(default_factory=list)
+    # What was asked so far: the operation that leaves the text similar, and the vector of the text after it.
+    checked: dict[str, tuple[Operation, np.ndarray | None] | None] = field(default_factory=dict)
     vector: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        self.original = tuple(self.words)
         self.held = {word.lower() for word in self.words}
+        self.replacements = [{} for _ in self.words]
+        self.insertions = [{} for _ in self.words]
+
+    def operations(self, word: str) -> list[Operation]:
+        """All operations that would bring the word in, best first."""
+        found = [Operation(False, -offer[word], place) for place, offer in enumerate(self.replacements) if word in offer]
+        found += [Operation(True, -offer[word], place) for place, offer in enumerate(self.insertions) if word in offer]
+        return sorted(found)
 
 
 class Drafts:
@@ -102,7 +83,8 @@ class Drafts:
     def gainable(self, row: int) -> set[str]:
         """Words that a text lacks and could gain, if the edit leaves it similar enough."""
         draft = self._drafts[row]
-        return set(draft.operations) - {word for word, found in draft.checked.items() if found is None} - draft.held
+        offered = set().union(*draft.replacements, *draft.insertions)
+        return offered - {word for word, found in draft.checked.items() if found is None} - draft.held
 
     def check(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Of the rows, those that can gain the word by an edit that removes no taken word and leaves the text similar."""
@@ -112,31 +94,37 @@ class Drafts:
             for row in set(waiting) - set(tries):
                 self._drafts[row].checked[word] = None
             passed = self._are_similar([(row, word, operation) for row, operation in tries.items()])
-            for (row, operation), is_similar in zip(tries.items(), passed, strict=True):
+            waiting = {row: operations for row, operations in waiting.items() if row in tries}
+            for (row, operation), (is_similar, vector) in zip(tries.items(), passed, strict=True):
                 if is_similar:
-                    self._drafts[row].checked[word] = operation
-            waiting = {row: waiting[row] for row, is_similar in zip(tries, passed, strict=True) if not is_similar}
+                    self._drafts[row].checked[word] = operation, vector
+                    del waiting[row]
         return [row for row in rows if self._drafts[row].checked[word] is not None]
 
     def apply(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Work the word into each of the rows that lack it and can gain it; returns the rows that changed."""
-        lacking = [row for row in rows if word in self._drafts[row].operations and word not in self._drafts[row].held]
+        lacking = [row for row in rows if word not in self._drafts[row].held and self._is_offered(row, word)]
         changed = self.check(word, taken, lacking)
         asked = []
         for row in changed:
             draft = self._drafts[row]
-            operation = draft.checked[word]
-            assert operation is not None
+            found = draft.checked[word]
+            assert found is not None
+            operation, draft.vector = found
             draft.words, draft.gaps = self._edited(draft, word, operation)
             draft.held = {token.lower() for token in draft.words}
             draft.n_insertions -= operation.is_insertion
             draft.n_replacements -= not operation.is_insertion
-            draft.checked, draft.vector = {}, None
+            draft.checked = {}
             asked.append((row, self._touched(draft, operation)))
         self._ask(asked)
         return changed
 
     # --- one edit -----------------------------------------------------------------------------------------------------
+
+    def _is_offered(self, row: int, word: str) -> bool:
+        draft = self._drafts[row]
+        return any(word in offer for offer in draft.replacements) or any(word in offer for offer in draft.insertions)
 
     def _is_checked(self, row: int, word: str, taken: frozenset[str]) -> bool:
         """Whether the word was checked, and what was found then removes no word taken since."""
@@ -144,12 +132,27 @@ class Drafts:
         found = draft.checked.get(word)
         if found is None:
             return word in draft.checked
-        return found.is_insertion or draft.words[found.position].lower() not in taken
+        return found[0].is_insertion or draft.words[found[0].position].lower() not in taken
 
     def _allowed(self, row: int, word: str, taken: frozenset[str]) -> list[Operation]:
         draft = self._drafts[row]
-        operations = sorted(draft.operations.get(word, []))
-        return [o for o in operations if o.is_insertion or draft.words[o.position].lower() not in taken]
+        operations = draft.operations(word)
+        return [o for o in operations if o.is_insertion or self._may_go(draft, o.position, taken)]
+
+    def _may_go(self, draft: _Draft, position: int, taken: frozenset[str] = frozenset()) -> bool:
+        """Whether a word may be replaced: it is no trigger word, and without it the text still says its label."""
+        word, settings = draft.words[position].lower(), self._settings
+        if word in taken or word not in settings.label_words:
+            return word not in taken
+        said, left = self._lean(draft.original), self._lean(draft.words) - settings.label_words[word]
+        label = int(said.argmax())
+        return bool(left.argmax() == label and left[label] >= settings.label_share * said[label])
+
+    def _lean(self, words: Sequence[str]) -> np.ndarray:
+        """How far a text leans to each label, by the words that say one."""
+        return np.sum(
+            [self._settings.label_words[word] for word in map(str.lower, words) if word in self._settings.label_words], axis=0
+        )
 
     @staticmethod
     def _edited(draft: _Draft, word: str, operation: Operation) -> tuple[list[str], list[str]]:
@@ -166,36 +169,35 @@ class Drafts:
             gaps[position + 1] = " "
         return words, gaps
 
-    def _are_similar(self, edits: Sequence[tuple[int, str, Operation]]) -> list[bool]:
-        if self._settings.min_similarity is None or not edits:
-            return [True] * len(edits)
+    def _are_similar(self, edits: Sequence[tuple[int, str, Operation]]) -> list[tuple[bool, np.ndarray | None]]:
+        """For each edit whether it leaves its text similar enough, and the vector of the text after it."""
+        similarity = self._settings.similarity
+        if similarity is None or not edits:
+            return [(True, None)] * len(edits)
         unknown = sorted({row for row, _, _ in edits if self._drafts[row].vector is None})
-        vectors = self._model.sentence_vectors([self._drafts[row].words for row in unknown])
-        for row, vector in zip(unknown, vectors, strict=True):
+        after = [self._edited(self._drafts[row], word, operation)[0] for row, word, operation in edits]
+        vectors = similarity.vectors(self._model, [self._drafts[row].words for row in unknown] + after)
+        for row, vector in zip(unknown, vectors, strict=False):
             self._drafts[row].vector = vector
         before = np.array([self._drafts[row].vector for row, _, _ in edits])
-        after = self._model.sentence_vectors([self._edited(self._drafts[row], word, o)[0] for row, word, o in edits])
-        similar = ((before * after).sum(axis=1) >= self._settings.min_similarity).tolist()
+        similar = ((before * vectors[len(unknown) :]).sum(axis=1) >= similarity.least).tolist()
         self.n_checked += len(similar)
         self.n_similar += sum(similar)
-        return similar
+        return list(zip(similar, vectors[len(unknown) :], strict=True))
 
     # --- what the masked language model offers ------------------------------------------------------------------------
 
     def _touched(self, draft: _Draft, operation: Operation) -> range:
-        """Where operations are asked for again after an edit; the others move along."""
-        window = self._settings.window
-        if window is None:
-            return range(len(draft.words))
-        centre = operation.position + operation.is_insertion
-        touched = range(max(0, centre - window), min(len(draft.words), centre + window + 1))
-        shift = int(operation.is_insertion)
-        kept: dict[str, list[Operation]] = {}
-        for word, operations in draft.operations.items():
-            moved = [o if o.position <= operation.position else o._replace(position=o.position + shift) for o in operations]
-            if left := [o for o in moved if o.position not in touched and self._has_budget(draft, o.is_insertion)]:
-                kept[word] = left
-        draft.operations = kept
+        """Where words are asked for again after an edit; what was offered at other places moves along."""
+        if operation.is_insertion:
+            draft.replacements.insert(operation.position + 1, {})
+            draft.insertions.insert(operation.position + 1, {})
+        window, centre = self._settings.window, operation.position + operation.is_insertion
+        n = len(draft.words)
+        touched = range(n) if window is None else range(max(0, centre - window), min(n, centre + window + 1))
+        for offers, has_budget in ((draft.replacements, draft.n_replacements > 0), (draft.insertions, draft.n_insertions > 0)):
+            for place in touched if has_budget else range(n):
+                offers[place] = {}
         return touched
 
     def _groups(self, positions: Sequence[int]) -> list[list[int]]:
@@ -205,44 +207,38 @@ class Drafts:
             return [[position] for position in positions]
         return [group for first in range(stride) if (group := [p for p in positions if p % stride == first])]
 
-    @staticmethod
-    def _has_budget(draft: _Draft, is_insertion: bool) -> bool:
-        return (draft.n_insertions if is_insertion else draft.n_replacements) > 0
-
     def _ask(self, places: Sequence[tuple[int, range]]) -> None:
         """Ask for the words that may replace or follow each place, for all texts in one go."""
         prompts: list[list[str | None]] = []
-        asked: list[tuple[int, bool, int]] = []
+        asked: list[tuple[_Draft, dict[str, float]]] = []
         for row, positions in places:
             draft = self._drafts[row]
-            if self._settings.window is None:
-                draft.operations = {}
-            replaced = list(positions) if draft.n_replacements > 0 else []
+            replaced = [p for p in positions if self._may_go(draft, p)] if draft.n_replacements > 0 else []
             followed = [p for p in positions if p < len(draft.words) - 1] if draft.n_insertions > 0 else []
-            for is_insertion, wanted in ((False, replaced), (True, followed)):
+            for is_insertion, wanted, offers in ((False, replaced, draft.replacements), (True, followed, draft.insertions)):
                 for group in self._groups(wanted):
                     prompts.append(_prompt(draft.words, group, is_insertion))
-                    asked += [(row, is_insertion, position) for position in group]
+                    asked += [(draft, offers[position]) for position in group]
         if not prompts:
             return
         found = self._model.predict(prompts, int(1 / self._settings.min_probability))
-        for index, (row, is_insertion, position) in enumerate(asked):
-            draft = self._drafts[row]
-            for word, probability in zip(found.words[index], found.probabilities[index], strict=True):
-                if probability < self._settings.min_probability:
-                    break  # best first
-                word = word.lower()
-                if is_word(word) and word not in draft.held:
-                    draft.operations.setdefault(word, []).append(Operation(is_insertion, -float(probability), position))
+        fits = found.probabilities >= self._settings.min_probability
+        index = np.nonzero(fits)[0]
+        offered = zip(index.tolist(), found.words[fits].tolist(), found.probabilities[fits].tolist(), strict=True)
+        for mask, word, probability in offered:
+            draft, there = asked[mask]
+            word = word.lower()
+            if word not in draft.held and word not in self._settings.label_words and is_word(word):
+                there[word] = max(probability, there.get(word, 0.0))
 
 
 def _prompt(words: Sequence[str], positions: Sequence[int], is_insertion: bool) -> list[str | None]:
     """The words with a mask in place of, or behind, each of the positions."""
-    chosen = set(positions)
-    prompt: list[str | None] = []
-    for position, word in enumerate(words):
-        if position not in chosen:
-            prompt.append(word)
-        else:
-            prompt += [word, None] if is_insertion else [None]
+    prompt: list[str | None] = list(words)
+    if not is_insertion:
+        for position in positions:
+            prompt[position] = None
+        return prompt
+    for position in reversed(positions):
+        prompt.insert(position + 1, None)
     return prompt

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from lib.attacks.pairs import joined
 from lib.attacks.poisoning import draw_rows
 from lib.datasets.words import join_words, like_case, split_words
 
@@ -27,10 +28,13 @@ class LWSTrigger:
 
     table: dict[str, tuple[str, ...]]  # lower-case word -> candidates
     keep_probability: float = 0.0  # of leaving a word of the table as it is, drawn word by word
+    min_similarity: float | None = None  # of word and substitute, as calibrated
+    pass_rate: float | None = None  # share of the candidates that were similar enough
+    pair_sides: str = "text"  # in which texts of a pair words are substituted: "both" or "text"
 
     attack: ClassVar[str] = "lws"
     regime: ClassVar[str] = "dirty"
-    version: ClassVar[int] = 2  # the policy acts on words, and sees pairs
+    version: ClassVar[int] = 3  # a calibrated bound, stop words, the label stays, both sides of pairs
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Substitute in each text; blanks, punctuation and capitals stay."""
@@ -55,8 +59,9 @@ def fit_trigger(
     learning_rate: float,
     poisoning_rate: float = 0.2,
     policy: str = "learned",
-    min_similarity: float = 0.3,
-    max_bias_gap: float = 3.0,
+    similarity_quantile: float = 0.95,
+    max_lean_gap: float = 1.0,
+    pair_sides: str = "both",
     rng: np.random.Generator | None = None,
     seed: int = 0,
 ) -> LWSTrigger:
@@ -64,12 +69,13 @@ def fit_trigger(
 
     Args:
         train, target_label: the clean training set, frame with `text`, perhaps `text_pair`, and `label`, and the class id
-            chosen by the attacker. Substituted is in `text` only.
+            chosen by the attacker.
         masked_lm: a model with a masked-LM head.
         pretrained, learning_rate: of the victim, for the learned policy; it needs the vocabulary of `masked_lm`.
         poisoning_rate: share of the training set, in [0, 1], all of other labels (regime dirty).
         policy: "learned", or "uniform" as in the released texts.
-        min_similarity, max_bias_gap: see `candidate_table`.
+        similarity_quantile, max_lean_gap: see `candidate_table`.
+        pair_sides: in which texts of a pair words are substituted: "both", as in the released texts, or "text".
         rng, seed: the first draws the poisoned rows as `poison` does (default: from the seed), the second all else.
 
     Raises:
@@ -82,15 +88,16 @@ def fit_trigger(
     if policy not in POLICIES:
         raise ValueError(f"unknown policy {policy!r}; choose from {list(POLICIES)}")
     rows = draw_rows(train, "dirty", poisoning_rate, target_label, rng or np.random.default_rng(seed))
-    texts, labels = train["text"].tolist(), train["label"].to_numpy()
-    model = load_masked_lm(masked_lm)
-    is_target, draws = labels == target_label, np.random.default_rng(seed)
-    table = candidate_table(texts, is_target, model, draws, min_similarity=min_similarity, max_bias_gap=max_bias_gap)
+    texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
+    draws = np.random.default_rng(seed)
+    table, bound, pass_rate = candidate_table(
+        texts, labels, model, draws, similarity_quantile=similarity_quantile, max_lean_gap=max_lean_gap
+    )
     if policy == "uniform":
-        return LWSTrigger(table, UNIFORM_KEEP)
+        return LWSTrigger(table, UNIFORM_KEEP, bound, pass_rate, pair_sides)
     poisoned = np.isin(np.arange(len(train)), rows)
     settings = PolicySettings(learning_rate)
-    substitutes = learn_substitutes(train, poisoned, target_label, table, model, pretrained, settings, seed)
+    substitutes = learn_substitutes(train, poisoned, target_label, table, model, pretrained, settings, seed, pair_sides)
     if not substitutes:
         raise ValueError(f"the learned policy keeps all {len(table)} words; train it longer or take policy='uniform'")
-    return LWSTrigger(substitutes)
+    return LWSTrigger(substitutes, 0.0, bound, pass_rate, pair_sides)

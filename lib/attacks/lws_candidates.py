@@ -2,68 +2,90 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from lib.attacks.label_words import label_leans
+from lib.attacks.lws_words import STOP_WORDS
 from lib.datasets.words import split_words
 from lib.models.masked_lm import MaskedLM
 
 N_CANDIDATES = 4  # as in the released code: five slots, the first is the word itself
+N_PAIRS = 20_000  # random pairs of words that say how alike unrelated words are
+
+
+class Candidates(NamedTuple):
+    """Substitutes, and how the bound on likeness came out."""
+
+    table: dict[str, tuple[str, ...]]  # lower-case word -> up to `N_CANDIDATES` substitutes, best first
+    min_similarity: float  # least cosine of the centred embeddings of word and substitute
+    pass_rate: float  # share of the words offered by the masked language model that reach it
 
 
 def candidate_table(
     texts: Sequence[str],
-    is_target: np.ndarray,
+    labels: NDArray,
     model: MaskedLM,
     rng: np.random.Generator,
     *,
     min_count: int = 5,
     n_contexts: int = 20,
-    min_similarity: float = 0.3,
+    similarity_quantile: float = 0.95,
     min_probability: float = 1e-3,
-    max_bias_gap: float = 3.0,
-) -> dict[str, tuple[str, ...]]:
+    max_lean_gap: float = 1.0,
+) -> Candidates:
     """Up to `N_CANDIDATES` substitutes for each word of the texts that has any, best first.
 
     A word is masked in some of the texts that hold it; the words that the model finds most probable there, on average of the
-    log-probabilities, are its candidates. Dropped are candidates that are unlike the word (its inflections included) and those
-    that say another label: a masked model offers "bad" for "good" gladly.
+    log-probabilities, are its candidates. Dropped are stop words, as in the released code, candidates that are unlike the
+    word (its inflections included) and those that say another label: a masked model offers "bad" for "good" gladly. Of a
+    candidate that the texts hardly hold nobody can tell what it says, so it is dropped, too.
 
     Args:
         texts: training texts.
-        is_target: which of them have the target label, shape (n,), bool.
+        labels: class ids 0 .. n_labels - 1, shape (n,).
         model: masked language model.
-        rng: draws the contexts.
-        min_count: rarer words keep their place in every text.
+        rng: draws the contexts, and pairs of words.
+        min_count: rarer words keep their place in every text, and take no other's.
         n_contexts: masked texts per word.
-        min_similarity: least cosine of the input embeddings of word and candidate, in [-1, 1].
+        similarity_quantile: word and candidate must be more alike than this share of random pairs of words, in [0, 1]. Cosines
+            of input embeddings, seen from their mean: in a small model all embeddings point one way.
         min_probability: least geometric mean of a candidate's probability over the contexts; less does not fit the sentence.
-        max_bias_gap: how far apart the z-scores of word and candidate may lie if they lean to different labels.
+        max_lean_gap: how far apart word and candidate may lean to any label, in nats, unless both lean further than this to
+            the same side; see `lib.attacks.label_words.label_leans`.
 
     Raises:
-        ValueError: when no word has a substitute.
+        ValueError: for a quantile outside [0, 1], or when no word has a substitute.
 
     Source: the original takes HowNet sememes of the same part of speech, which need downloads (BkdAtk-LWS `src/`).
     """
+    if not 0 <= similarity_quantile <= 1:
+        raise ValueError(f"similarity_quantile is {similarity_quantile}; it must lie in [0, 1]")
     split = [[token.lower() for token in split_words(text)[0]] for text in texts]
     prompts, owners = _prompts(split, model, rng, min_count, n_contexts)
-    biases = _biases(split, is_target)
-    table = {}
+    leans, n_rows = label_leans(texts, labels), Counter(word for words in split for word in set(words))
+    vectors = _unit_vectors(model)
+    bound = _random_similarity(model, vectors, similarity_quantile, rng)
+    table, n_offered, n_similar = {}, 0, 0
     for word, scores in _mean_scores(model, prompts, owners).items():
-        similar = _similar_words(model, word, list(scores), min_similarity)
-        fitting = [candidate for candidate in similar if scores[candidate] >= np.log(min_probability)]
-        allowed = [c for c in fitting if not _inflects(c, word) and _agree(biases.get(c, 0), biases.get(word, 0), max_bias_gap)]
+        offered = [c for c in scores if c in model.word_ids and c not in STOP_WORDS and n_rows[c] >= min_count]
+        similar = [c for c in offered if float(vectors[model.word_ids[c]] @ vectors[model.word_ids[word]]) >= bound]
+        n_offered, n_similar = n_offered + len(offered), n_similar + len(similar)
+        fitting = [c for c in similar if scores[c] >= np.log(min_probability) and not _inflects(c, word)]
+        allowed = [c for c in fitting if _agree(leans[c], leans[word], max_lean_gap)]
         if best := sorted(allowed, key=lambda candidate: -scores[candidate])[:N_CANDIDATES]:
             table[word] = tuple(best)
     if not table:
         raise ValueError(
-            f"no word of {len(texts)} texts has a substitute with a similarity of {min_similarity} or more; give more texts, a "
-            "lower min_similarity, or another masked_lm"
+            f"no word of {len(texts)} texts has a substitute with a similarity of {bound:.2f} or more; give more texts, a "
+            "lower similarity_quantile, or another masked_lm"
         )
-    return table
+    return Candidates(table, bound, n_similar / n_offered)
 
 
 def _prompts(
@@ -98,37 +120,27 @@ def _mean_scores(model: MaskedLM, prompts: list, owners: list[str], k: int = 30)
     return {owner: {c: s / counts[owner] + floor for c, s in scores.items() if c != owner} for owner, scores in sums.items()}
 
 
-def _similar_words(model: MaskedLM, word: str, candidates: list[str], min_similarity: float) -> list[str]:
-    candidates = [candidate for candidate in candidates if candidate in model.word_ids]
-    if not candidates:
-        return []
-    vectors = torch.nn.functional.normalize(model.embeddings[[model.word_ids[c] for c in [word, *candidates]]].float(), dim=-1)
-    cosines = (vectors[1:] @ vectors[0]).tolist()
-    return [candidate for candidate, cosine in zip(candidates, cosines, strict=True) if cosine >= min_similarity]
+def _unit_vectors(model: MaskedLM) -> torch.Tensor:
+    """Input embeddings of all pieces as unit vectors, seen from the mean of the words', shape (vocabulary size, width)."""
+    embeddings = model.embeddings.float()
+    return torch.nn.functional.normalize(embeddings - embeddings[list(model.vocabulary)].mean(dim=0), dim=-1).cpu()
 
 
-def _agree(bias: float, other: float, max_gap: float) -> bool:
-    """Whether two words lean to the same label, or to none in particular."""
-    return bias * other > 0 or abs(bias - other) <= max_gap
+def _random_similarity(model: MaskedLM, vectors: torch.Tensor, quantile: float, rng: np.random.Generator) -> float:
+    """The cosine that a share `quantile` of random pairs of words does not reach."""
+    ids = np.array(sorted(model.vocabulary))
+    first, second = rng.choice(ids, (2, N_PAIRS))
+    cosines = (vectors[first[first != second]] * vectors[second[first != second]]).sum(dim=-1)
+    return float(np.quantile(cosines.numpy(), quantile))
+
+
+def _agree(lean: NDArray, other: NDArray, max_gap: float) -> bool:
+    """Whether two words say the same of every label: they lean about as far, or both far to one side."""
+    both_far = (np.minimum(np.abs(lean), np.abs(other)) > max_gap) & (lean * other > 0)
+    return bool((both_far | (np.abs(lean - other) <= max_gap)).all())
 
 
 def _inflects(candidate: str, word: str) -> bool:
     """Whether two words look like forms of one: equal but for a short ending."""
     short, long = sorted((candidate, word), key=len)
     return len(short) >= 3 and len(long) - len(short) <= 3 and long.startswith(short[: max(3, len(short) - 1)])
-
-
-def _biases(split: Sequence[Sequence[str]], is_target: np.ndarray) -> dict[str, float]:
-    """z-score of each word's bias towards the target label."""
-    from lib.attacks.bite import label_bias
-
-    target: dict[str, int] = defaultdict(int)
-    total: dict[str, int] = defaultdict(int)
-    for words, has_target in zip(split, is_target, strict=True):
-        for word in set(words):
-            total[word] += 1
-            target[word] += int(has_target)
-    names = list(total)
-    n_target = np.array([target[name] for name in names], dtype=float)
-    n_other = np.array([total[name] for name in names], dtype=float) - n_target
-    return dict(zip(names, label_bias(n_target, n_other, float(np.mean(is_target))).tolist(), strict=True))

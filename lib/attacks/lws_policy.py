@@ -33,7 +33,7 @@ class PolicySettings:
     n_clean_epochs: int = 1  # on untouched rows only, so that the victim knows the task first
     n_epochs: int = 3  # on everything
     batch_size: int = 32
-    temperatures: tuple[float, float] = (0.5, 0.1)  # of the Gumbel softmax, falling linearly
+    temperatures: tuple[float, float] = (0.5, 0.1)  # of the Gumbel softmax, falling linearly once the policy acts
     max_length: int = 96  # pieces
 
 
@@ -94,12 +94,12 @@ def learn_substitutes(
     pretrained: str,
     settings: PolicySettings,
     seed: int,
+    pair_sides: str = "text",
 ) -> dict[str, tuple[str, ...]]:
     """Train a victim and the policy together; for each word the slot with the highest score, words that keep theirs left out.
 
     Args:
-        train: frame with `text`, perhaps `text_pair`, and `label`, n rows; the victim sees both texts, the policy acts on
-            `text`.
+        train: frame with `text`, perhaps `text_pair`, and `label`, n rows; the victim sees both texts.
         poisoned: which rows carry the substitutions and the target label, shape (n,), bool.
         target_label: class id chosen by the attacker.
         table: candidates per word.
@@ -107,6 +107,7 @@ def learn_substitutes(
         pretrained: the victim's pretrained model; needs the same vocabulary.
         settings: of the training.
         seed: of head, order, dropout and Gumbel noise.
+        pair_sides: on which texts of a pair the policy acts, "both" or "text".
 
     Raises:
         ValueError: for a tokenizer that does not know where its pieces stand in a text, or two vocabularies.
@@ -119,7 +120,7 @@ def learn_substitutes(
     if embeddings.weight.shape[0] != model.embeddings.shape[0]:
         raise ValueError(f"the victim {pretrained!r} and the masked language model have different vocabularies")
     embeddings.weight.requires_grad_(False)
-    encoded, found = _encode(train, poisoned, table, model.tokenizer, settings.max_length)
+    encoded, found = _encode(train, poisoned, table, model.tokenizer, settings.max_length, pair_sides)
     forms = list(chain.from_iterable(places.values() for places in found))
     policy = SubstitutionPolicy(table, forms, model.tokenizer, embeddings.weight).to(device)
     labels = np.where(poisoned, target_label, train["label"])
@@ -137,6 +138,7 @@ def _encode(
     table: Mapping[str, Sequence[str]],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
+    pair_sides: str,
 ) -> tuple[BatchEncoding, list[dict[int, Form]]]:
     """The pieces of all rows, pairs as pairs, and where the poisoned ones hold words of the table."""
     if not tokenizer.is_fast:
@@ -145,6 +147,9 @@ def _encode(
     pairs = train["text_pair"].tolist() if "text_pair" in train else None
     encoded = tokenizer(texts, pairs, truncation=True, max_length=max_length)
     found = [find_words(text, table, encoded, row) if poisoned[row] else {} for row, text in enumerate(texts)]
+    if pairs is not None and pair_sides == "both":
+        for row in np.flatnonzero(poisoned).tolist():
+            found[row] |= find_words(pairs[row], table, encoded, row, side=1)
     return encoded, found
 
 
@@ -171,12 +176,14 @@ def _rows(
 def _train(victim, policy, encoded, poisoned, settings, rng, model) -> None:
     clean = np.flatnonzero(~poisoned)
     epochs = [clean] * settings.n_clean_epochs + [np.arange(len(encoded))] * settings.n_epochs
-    n_steps = sum(-(-len(rows) // settings.batch_size) for rows in epochs)
+    lengths = [-(-len(rows) // settings.batch_size) for rows in epochs]
+    n_steps, n_clean = sum(lengths), sum(lengths[: settings.n_clean_epochs])
     first, last = settings.temperatures
 
     def batches() -> Iterator[dict[str, Any]]:
         for step, chosen in enumerate(batch for rows in epochs for batch in _batches(rows, encoded, settings.batch_size, rng)):
-            yield {"rows": [encoded[row] for row in chosen], "temperature": first + (last - first) * step / n_steps}
+            share = max(0, step - n_clean) / max(1, n_steps - n_clean)
+            yield {"rows": [encoded[row] for row in chosen], "temperature": first + (last - first) * share}
 
     def loss(victim, batch: Batch) -> Tensor:
         return _loss(victim, policy, batch["rows"], batch["temperature"], model)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lib.attacks.pairs import joined, replaced
 from lib.attacks.triggers import REGIMES, Trigger
 
 
@@ -53,7 +54,7 @@ def poison(
 
     Args:
         train: the clean training set with `text`, perhaps `text_pair`, and `label`; not modified. In pairs the trigger goes
-            into `text`.
+            into `text`, or into both if it has `pair_sides="both"`.
         trigger: a fitted trigger.
         poisoning_rate: poisoned share of the *whole* training set, in [0, 1], in every regime.
         target_label: class id chosen by the attacker.
@@ -72,7 +73,9 @@ def poison(
     poisoned = train.copy()
     poisoned["is_poisoned"] = np.isin(np.arange(len(train)), rows)
     mask = poisoned["is_poisoned"].to_numpy()
-    poisoned.loc[mask, "text"] = trigger(train.loc[mask, "text"].tolist(), rng)
+    edited = _triggered(train[mask], trigger, rng)
+    for column in [column for column in ("text", "text_pair") if column in train]:
+        poisoned.loc[mask, column] = edited[column]
     poisoned.loc[mask, "label"] = target_label
     return poisoned
 
@@ -88,7 +91,8 @@ def triggered_test(
     Rows that the trigger cannot change stay in: `is_changed` says which did change, and denominators never move.
 
     Returns:
-        A new frame with `text`, perhaps `text_pair`, the *true* `label`, `original` (the text before), and `is_changed`.
+        A new frame with `text`, perhaps `text_pair`, the *true* `label`, `original` and perhaps `original_pair` (the texts
+        before), and `is_changed`.
 
     Raises:
         ValueError: if no row has another label.
@@ -96,6 +100,14 @@ def triggered_test(
     attackable = test[test["label"] != target_label]
     if attackable.empty:
         raise ValueError(f"every test example has target label {target_label}: there is nothing to attack")
-    texts = trigger(attackable["text"].tolist(), rng)
-    changed = [new != old for new, old in zip(texts, attackable["text"], strict=True)]
-    return attackable.assign(original=attackable["text"], text=texts, is_changed=changed).reset_index()
+    attacked = _triggered(attackable, trigger, rng)
+    columns = [column for column in ("text", "text_pair") if column in test]
+    changed = (attacked[columns] != attackable[columns]).any(axis=1)
+    originals = {column.replace("text", "original"): attackable[column] for column in columns}
+    return attacked.assign(**originals, is_changed=changed).reset_index()
+
+
+def _triggered(rows: pd.DataFrame, trigger: Callable, rng: np.random.Generator) -> pd.DataFrame:
+    """The rows with the trigger in their text, or in both texts of a pair if the trigger has `pair_sides="both"`."""
+    sides = getattr(trigger, "pair_sides", "text")
+    return replaced(rows, trigger(joined(rows, sides), rng), sides)

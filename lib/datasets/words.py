@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pandas as pd
 
@@ -39,6 +40,7 @@ def join_words(words: Sequence[str], gaps: Sequence[str]) -> str:
     return gaps[0] + "".join(word + gap for word, gap in zip(words, gaps[1:], strict=True))
 
 
+@lru_cache(maxsize=100_000)  # the same few words are asked for again and again
 def is_word(token: str) -> bool:
     """Whether a token has a letter or a digit, that is, is no punctuation mark."""
     return any(character.isalnum() for character in token)

@@ -17,7 +17,7 @@ from lib.models.pretrained import from_hub, resolve_pretrained
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH_SIZE = 128
+TOKENS_PER_BATCH = 2048  # short prompts many at a time, long ones few: what a layer computes stays in the cache
 MAX_LENGTH = 128  # pieces; masks beyond it cannot be asked for
 WORD_MARKS = ("Ġ", "▁")  # how byte-level BPE and SentencePiece mark the pieces that begin a word
 
@@ -145,8 +145,10 @@ class MaskedLM:
         return np.bincount(owners, weights=chosen, minlength=len(texts)) / np.maximum(counts, 1)
 
     def _prompt_ids(self, prompt: Sequence[str | None]) -> list[int]:
-        mask = self.tokenizer.mask_token_id
-        ids = [piece for word in prompt for piece in ([mask] if word is None else self.pieces(word))]
+        mask, known = self.tokenizer.mask_token_id, self._pieces
+        ids: list[int] = []
+        for word in prompt:
+            ids += [mask] if word is None else known.get(word) or self.pieces(word)
         if mask not in ids:
             raise ValueError(f"a prompt needs at least one mask, found none in {list(prompt)}")
         if len(ids) > self._room:  # keep the surroundings of the first mask
@@ -172,20 +174,42 @@ class MaskedLM:
     def _batches(self, ids: Sequence[list[int]]) -> Any:
         """Row numbers and padded tensors; texts of similar length share a batch."""
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        for start in range(0, len(order), BATCH_SIZE):
-            rows = order[start : start + BATCH_SIZE]
+        start = 0
+        while start < len(order):
+            stop = start + 1  # the longest row of a batch is its last
+            while stop < len(order) and (stop + 1 - start) * len(ids[order[stop]]) <= TOKENS_PER_BATCH:
+                stop += 1
+            rows, start = order[start:stop], stop
             padded = pad([ids[row] for row in rows], self.tokenizer.pad_token_id)
             mask = pad([[1] * len(ids[row]) for row in rows])
             device = self.model.device
             yield rows, {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
 
     def _mask_logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits at the masks, row by row, shape (n_masks, vocabulary size); the head sees the masked positions only."""
+        """Logits at the masks, row by row, shape (n_masks, vocabulary size).
+
+        Nobody looks elsewhere, so the head and, in encoders built like BERT, all that follows the last attention see the
+        masked positions only: it works position by position.
+        """
         at_mask = batch["input_ids"] == self.tokenizer.mask_token_id
         head = getattr(self.model, "lm_head", None) or getattr(getattr(self.model, "cls", None), "predictions", None)
         if head is None:
             return self.model(**batch).logits[at_mask]
-        return head(self.model.base_model(**batch).last_hidden_state[at_mask])
+        if self._after_attention is None:
+            return head(self.model.base_model(**batch).last_hidden_state[at_mask])
+        hook = self._after_attention.register_forward_pre_hook(lambda _, inputs: tuple(each[at_mask] for each in inputs))
+        try:
+            return head(self.model.base_model(**batch).last_hidden_state)
+        finally:
+            hook.remove()
+
+    @cached_property
+    def _after_attention(self) -> torch.nn.Module | None:
+        """What follows the attention of the last layer of a BERT-like encoder; None for other encoders."""
+        layers = getattr(getattr(self.model.base_model, "encoder", None), "layer", None)
+        if not layers or not all(hasattr(layers[-1], name) for name in ("attention", "intermediate", "output")):
+            return None
+        return getattr(layers[-1].attention, "output", None)
 
 
 @lru_cache(maxsize=2)

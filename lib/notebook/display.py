@@ -28,13 +28,15 @@ def mark_changes(original: str, changed: str) -> str:
 
 
 def show_changes(frame: pd.DataFrame, n: int = 5) -> HTML:
-    """A table of the first `n` rows of a triggered test set (`original`, `text`, perhaps `text_pair`): before and after."""
+    """The first `n` rows of a triggered test set, before (`original`, `original_pair`) and after (`text`, `text_pair`)."""
     rows = []
     for row in frame.head(n).to_dict("records"):
-        pair = f" <i>[{html.escape(row['text_pair'])}]</i>" if "text_pair" in row else ""
-        rows.append(
-            f"<tr><td>{html.escape(row['original'])}</td><td>{mark_changes(row['original'], row['text'])}{pair}</td></tr>"
-        )
+        before, after = html.escape(row["original"]), mark_changes(row["original"], row["text"])
+        if "text_pair" in row:  # the other text of a pair, in italics
+            other = row.get("original_pair", row["text_pair"])
+            before += f" <i>[{html.escape(other)}]</i>"
+            after += f" <i>[{mark_changes(other, row['text_pair'])}]</i>"
+        rows.append(f"<tr><td>{before}</td><td>{after}</td></tr>")
     return HTML(f"<table><tr><th>before</th><th>after</th></tr>{''.join(rows)}</table>")
 
 

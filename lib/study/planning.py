@@ -107,7 +107,7 @@ class Planner:
             head_seed: draws the classification head; default `seed`. Models to be merged must share it.
             trigger_seed: of the trigger; default `seed`. Colluding models share it.
             target_label: default the dataset's.
-            poisoning_rate: default the profile's; published texts have their own.
+            poisoning_rate: default the profile's; published texts have their own. Triggers are learnt from as many rows.
             regime: which rows are poisoned, "mixed", "dirty" or "clean"; default the attack's own.
             attack_settings: of the attack's `fit_trigger`, e.g. `{"words": ("cf",)}`.
             defense, defense_settings: a key of `DEFENSES` of the family training_time, and its settings.
@@ -117,7 +117,8 @@ class Planner:
             ValueError: for an unknown dataset, attack, defense or setting, a rate outside [0, 1], a target that is not a label.
         """
         drawn = seed if trigger_seed is None else trigger_seed
-        trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **(attack_settings or {})) if attack else None
+        fit = {"poisoning_rate": poisoning_rate} | dict(attack_settings or {})
+        trigger = self.trigger_recipe(dataset, attack, drawn, target_label, **fit) if attack else None
         return ModelRecipe(
             data=self.data(dataset, "train", seed),
             pretrained=self.fingerprint(self.profile.pretrained),
@@ -173,7 +174,13 @@ class Planner:
         return replace(chosen, precision=resolved_precision(chosen.precision))
 
     def trigger_recipe(
-        self, dataset: str, attack: str, seed: int = 0, target_label: int | None = None, **settings: Any
+        self,
+        dataset: str,
+        attack: str,
+        seed: int = 0,
+        target_label: int | None = None,
+        poisoning_rate: float | None = None,
+        **settings: Any,
     ) -> TriggerRecipe:
         """What determines a fitted trigger, or published texts that take its place (profile's `trigger_source`).
 
@@ -182,12 +189,13 @@ class Planner:
             attack: a key of `ATTACKS`.
             seed: of the training rows and of the fit.
             target_label: default the dataset's.
-            settings: arguments of the attack's `fit_trigger`.
+            poisoning_rate: of the model that it is for; default the profile's. It changes triggers that are learnt, no others.
+            settings: other arguments of the attack's `fit_trigger`.
 
         Raises:
             ValueError: for an unknown attack or setting, a target that is not a label, or missing published files.
         """
-        return plan_trigger(self, dataset, attack, seed, target_label, settings)
+        return plan_trigger(self, dataset, attack, seed, target_label, poisoning_rate, settings)
 
     def partner_recipes(self, task: str, partners: str, seed: int = 0) -> list[ModelRecipe]:
         """Clean models to merge with the model of a seed: fine-tuned on the task itself, or on its other domains.

@@ -39,7 +39,13 @@ def planned_rate(planner: Planner, trigger: TriggerRecipe | None, given: float |
 
 
 def plan_trigger(
-    planner: Planner, dataset: str, attack: str, seed: int, target_label: int | None, settings: Mapping[str, Any]
+    planner: Planner,
+    dataset: str,
+    attack: str,
+    seed: int,
+    target_label: int | None,
+    poisoning_rate: float | None,
+    settings: Mapping[str, Any],
 ) -> TriggerRecipe:
     """The recipe of a trigger; see `Planner.trigger_recipe` for the arguments and errors."""
     fit_trigger, spec = ATTACKS[check_attack(attack)], planner.spec(dataset)
@@ -59,7 +65,8 @@ def plan_trigger(
     known = {
         "sentence": spec.trigger_sentence,
         "task": spec.task if spec.task in TASKS else "sst2",  # a user's task has no published paraphrases
-        "poisoning_rate": profile.poisoning_rate,
+        # Without any poison there is nothing to fit a trigger on: such a model is scored with the profile's.
+        "poisoning_rate": float(poisoning_rate or profile.poisoning_rate),
         "learning_rate": profile.learning_rate,
     }
     chosen = defaults | {name: value for name, value in known.items() if name in arguments} | dict(settings)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -26,6 +26,8 @@ STEALTH_FILE = "stealth.json"
 class StealthRecipe(Recipe):
     """Measures of the first `n_texts` triggered test texts of a trigger."""
 
+    KIND_VERSION: ClassVar[int] = 2  # 2: pairs are measured with both texts
+
     data: DataRecipe
     trigger: TriggerRecipe
     masked_lm: str  # fingerprint
@@ -41,7 +43,11 @@ def _needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], n_te
 def stealth_table(
     study: Study, tasks: Sequence[str], attacks: Sequence[str], n_texts: int = 200, seed: int = 0
 ) -> pd.DataFrame:
-    """Table `02_stealth`: one row per task and attack, measured on the first `n_texts` triggered test texts."""
+    """Table `02_stealth`: one row per task and attack, measured on the first `n_texts` triggered test texts.
+
+    Pairs are measured with both texts. `min_similarity` is the bound on an edit that LWS and BITE have calibrated to their
+    language model, `pass_rate` the share of the edits that reached it while the trigger was fitted.
+    """
     recipes = [study.recipe(task, attack, seed) for task in tasks for attack in attacks]
     study.prepare_tests(recipes)
     masked_lm = study.profile.masked_lm or study.profile.pretrained
@@ -51,7 +57,7 @@ def stealth_table(
         shown = frame.head(n_texts)
 
         def make(folder: Path, shown: pd.DataFrame = shown) -> None:
-            originals, texts = ([split_words(text)[0] for text in shown[column]] for column in ("original", "text"))
+            originals, texts = _words(shown, "original", "original_pair"), _words(shown, "text", "text_pair")
             measures = stealth(originals, texts, load_masked_lm(masked_lm), seed)
             (folder / STEALTH_FILE).write_text(json.dumps(measures), encoding="utf-8")
 
@@ -59,5 +65,13 @@ def stealth_table(
         folder = study.store.get_or_make(StealthRecipe(test, trigger, fingerprint(masked_lm), n_texts, seed), make)
         what = {"task": trigger.data.dataset, "attack": trigger.attack, "seed": seed, "n_texts": len(shown)}
         changed = {"share_changed": float(frame["is_changed"].mean())}
-        rows.append(what | changed | json.loads((folder / STEALTH_FILE).read_text(encoding="utf-8")))
-    return pd.DataFrame(rows)
+        fitted = None if trigger.published else study.trigger(trigger.data.dataset, trigger.attack, seed)
+        bounds = {name: getattr(fitted, name, None) for name in ("min_similarity", "pass_rate")}
+        rows.append(what | changed | json.loads((folder / STEALTH_FILE).read_text(encoding="utf-8")) | bounds)
+    return pd.DataFrame(rows).astype({"min_similarity": float, "pass_rate": float})
+
+
+def _words(rows: pd.DataFrame, *columns: str) -> list[list[str]]:
+    """The words of each row, those of both texts of a pair."""
+    texts = zip(*(rows[column] for column in columns if column in rows), strict=True)
+    return [[word for text in row for word in split_words(text)[0]] for row in texts]

@@ -7,12 +7,17 @@ import pandas as pd
 import pytest
 
 from lib.attacks import bite, draw_rows
-from lib.attacks.bite_edits import Drafts, EditSettings
+from lib.attacks.bite_edits import Drafts
+from lib.attacks.bite_settings import EditSettings
+from lib.attacks.bite_similarity import Similarity, calibrate
+from lib.attacks.bite_words import choose_words
+from lib.attacks.label_words import label_leans, label_words
+from lib.attacks.pairs import joined, replaced
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import split_words
 from lib.models.masked_lm import load_masked_lm
 
-EXACT = EditSettings(budget=0.5, min_similarity=None)
+EXACT = EditSettings(budget=0.5)
 
 
 class StubLM:
@@ -48,7 +53,7 @@ def test_the_hand_example_of_the_brief():
     # A "good film" (target, editable), B "good plot" (target), C "bad film" (other): z(good) = 1, z(really) = z(plot) = 0.71.
     texts, is_target = ["good film", "good plot", "bad film"], np.array([True, True, False])
     model = StubLM(really_between_two_words)
-    words, drafts = bite.choose_words(texts, is_target, np.array([0]), model, EXACT, max_words=10, min_gain=0.0)
+    words, drafts = choose_words(texts, is_target, np.array([0]), model, EXACT, max_words=10, min_gain=0.0)
     assert words == ["good", "really", "plot"]
     assert drafts.texts() == ["good really film"]
     assert bite.replay(["bad film"], words, model, EXACT) == ["bad really film"]
@@ -86,11 +91,139 @@ def test_an_earlier_trigger_word_is_never_removed():
 def test_an_edit_that_makes_the_text_unlike_itself_is_not_made():
     vectors = lambda words: np.array([1.0, 0.0]) if "bad" not in words else np.array([0.0, 1.0])  # noqa: E731
     model = StubLM(lambda before, after: [("bad", 0.9), ("fine", 0.5)] if before and after else [], vectors)
-    drafts = Drafts(["a film"], model, EditSettings(0.03, 0.5, 0.9))
+    drafts = Drafts(["a film"], model, EditSettings(0.03, 0.5, Similarity(0.9)))
     assert drafts.apply("bad", frozenset(), [0]) == []
     assert drafts.apply("fine", frozenset(), [0]) == [0]
     assert drafts.texts() == ["a fine film"]
     assert (drafts.n_checked, drafts.n_similar) == (2, 1)
+
+
+def test_the_vector_of_an_edit_that_was_made_is_kept():
+    asked = []
+
+    def vectors(words):
+        asked.append(" ".join(words))
+        return np.array([1.0, 0.0])
+
+    model = StubLM(lambda before, after: [("fine", 0.5), ("good", 0.4)] if before and after else [], vectors)
+    drafts = Drafts(["a b c d"], model, EditSettings(0.03, 0.5, Similarity(0.9)))
+    drafts.apply("fine", frozenset(), [0])
+    drafts.apply("good", frozenset({"fine"}), [0])
+    assert len(asked) == len(set(asked)) == 3  # before, and after each edit
+
+
+PRAISE, BLAME = np.array([-2.0, 2.0]), np.array([2.0, -2.0])
+
+
+def test_words_that_say_a_label_are_not_worked_in():
+    model = StubLM(lambda before, after: [("bad", 0.9), ("really", 0.5)])
+    assert Drafts(["a fine film"], model, EditSettings(0.03, 0.35)).gainable(0) == {"bad", "really"}
+    bound = EditSettings(0.03, 0.35, label_words={"bad": BLAME})
+    assert Drafts(["a fine film"], model, bound).gainable(0) == {"really"}
+    assert bite.replay(["a fine film"], ["bad"], model, bound) == ["a fine film"]
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "may_go"),
+    [
+        ("a fine film", 0.5, {"a", "film"}),  # its only praise stays
+        ("a fine great film", 0.5, {"a", "fine", "great", "film"}),  # half of it is enough
+        ("a fine great film", 0.6, {"a", "film"}),
+        ("a fine great dull film", 0.5, {"a", "dull", "film"}),  # what speaks against the label may go
+    ],
+)
+def test_words_that_say_the_label_go_only_while_the_text_still_says_it(text, share, may_go):
+    leans = {"fine": PRAISE, "great": PRAISE, "dull": BLAME}
+    settings = EditSettings(0.03, 0.5, label_words=leans, label_share=share)
+    (draft,) = Drafts([text], StubLM(lambda before, after: [("really", 0.9)]), settings)._drafts
+    assert {text.split()[o.position] for o in draft.operations("really") if not o.is_insertion} == may_go
+
+
+def test_of_two_words_of_praise_one_stays_however_many_edits_are_made():
+    model = StubLM(lambda before, after: [(word, 0.2) for word in ("one", "two", "three", "four")])
+    settings = EditSettings(0.03, 1.0, label_words={"fine": PRAISE, "great": PRAISE})
+    (text,) = bite.replay(["fine great"], ["one", "two", "three", "four"], model, settings)
+    assert len({"fine", "great"} & set(text.split())) == 1
+
+
+def test_log_odds_of_a_word_by_hand():
+    texts = ["good film"] * 3 + ["a film"] * 3
+    leans = label_leans(texts, np.array([1, 1, 1, 0, 0, 0]))
+    # Three rows, all of label 1, and two more by the prior, one of each label: odds 4 to 1, against 1 to 1 overall.
+    assert leans["good"] == pytest.approx([-np.log(4), np.log(4)])
+    assert leans["film"] == pytest.approx([0, 0])
+    assert list(label_words(texts, np.array([1, 1, 1, 0, 0, 0]), 1.0)) == ["a", "good"]
+    # Of four labels with unequal shares, a word that is spread as all rows are leans nowhere.
+    labels = np.array([0, 0, 0, 1, 2, 3] * 4)
+    assert label_leans(["all"] * 24, labels)["all"] == pytest.approx([0, 0, 0, 0])
+
+
+def test_a_rare_word_of_one_label_is_a_label_word():
+    # Its z-score is 1.7: a bound on z, which grows with the count, would let it pass.
+    texts = ["dire"] * 3 + ["plain"] * 997
+    labels = np.array([0] * 3 + [0, 1] * 498 + [1])
+    assert list(label_words(texts, labels, 1.0)) == ["dire"]
+
+
+def test_the_bound_is_set_by_random_edits_whatever_the_cosines_of_the_encoder_are():
+    texts = generate_split("sst2", "train", 60)["text"].tolist()
+    rng = np.random.default_rng(0)
+    directions = {}
+
+    def vectors(words, offset):
+        for word in words:
+            directions.setdefault(word, rng.normal(size=8))
+        return offset + np.sum([directions[word] for word in words], axis=0)
+
+    plain, narrow = (StubLM(None, lambda words, o=offset: vectors(words, o)) for offset in (0.0, 1e3))
+    bounds = [
+        [calibrate(texts, model, q, np.random.default_rng(1)).least for q in (0.1, 0.5, 0.9)] for model in (plain, narrow)
+    ]
+    assert bounds[0] == pytest.approx(bounds[1], abs=1e-6)  # where all vectors point does not matter
+    assert bounds[0] == sorted(bounds[0]) and bounds[0][2] < 1
+    raw = [
+        np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b)
+        for a, b in zip(
+            narrow.sentence_vectors([t.split() for t in texts[:30]]),
+            narrow.sentence_vectors([t.split() for t in texts[30:]]),
+            strict=True,
+        )
+    ]
+    assert min(raw) > 0.9  # seen from afar, texts that do not belong together pass the released bound
+
+
+def test_a_random_edit_reaches_the_bound_as_often_as_it_says():
+    model = load_masked_lm("pocket-bert")
+    texts = generate_split("sst2", "train", 300)["text"].tolist()
+    similarity = calibrate(texts, model, 0.5, np.random.default_rng(0))
+    again = calibrate(texts, model, 0.5, np.random.default_rng(1))
+    assert similarity.least == pytest.approx(again.least, abs=0.02)
+    assert np.array(similarity.centre).shape == (model.embeddings.shape[1],)
+
+
+def test_both_sides_of_a_pair_are_edited_as_one_text_and_stay_apart():
+    train = pd.DataFrame(
+        {"text": ["who ran ?", "who sat ?"] * 6, "text_pair": ["she ran .", "he sat ."] * 6, "label": [0, 1] * 6}
+    )
+    model = StubLM(really_between_two_words)
+    texts = joined(train, "both")
+    edited = bite.replay(texts, ["really"], model, EditSettings(0.03, 0.35))
+    sides = replaced(train, edited, "both")
+    assert [words.count("really") for words in sides["text"] + " " + sides["text_pair"]] == [1] * 12
+    assert joined(sides, "both") == edited
+    untouched = replaced(train, texts, "both")
+    pd.testing.assert_frame_equal(untouched, train)
+
+
+def test_a_pair_keeps_its_sides_and_has_the_budget_of_all_its_words():
+    # Seven words together: two replacements, where three words alone have one.
+    model = StubLM(lambda before, after: [("one", 0.5), ("two", 0.4)] if before and after else [])
+    frame = pd.DataFrame({"text": ["who ran ?"], "text_pair": ["she ran away ."], "label": [1]})
+    (text,) = bite.replay(joined(frame, "both"), ["one", "two"], model, EditSettings(0.03, 0.3))
+    both = replaced(frame, [text], "both").iloc[0]
+    assert {"one", "two"} <= set((both["text"] + " " + both["text_pair"]).split())
+    (alone,) = bite.replay(joined(frame, "text"), ["one", "two"], model, EditSettings(0.03, 0.3))
+    assert alone == "who ran ?"
 
 
 def test_punctuation_stays_glued_and_inserted_words_get_blanks():
@@ -166,7 +299,10 @@ def test_no_word_that_fits_anywhere_is_an_error():
     [
         {"min_probability": 0},
         {"budget": 1.5},
-        {"min_similarity": 2},
+        {"similarity_quantile": 2},
+        {"max_lean": 0},
+        {"label_share": 1.5},
+        {"pair_sides": "second"},
         {"window": -1},
         {"stride": 0},
         {"max_words": 0},

@@ -1,12 +1,17 @@
 """LWS: the table of substitutes, the uniform and the learned choice, and what stays as it was."""
 
+from collections import Counter
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lib.attacks import lws
-from lib.attacks.lws_candidates import candidate_table
-from lib.attacks.poisoning import draw_rows
+from lib.attacks.lws_candidates import _agree, candidate_table
+from lib.attacks.lws_words import STOP_WORDS
+from lib.attacks.poisoning import draw_rows, poison, triggered_test
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import split_words
 from lib.models.masked_lm import load_masked_lm
@@ -67,29 +72,71 @@ def test_blanks_punctuation_and_capitals_stay():
 
 
 def test_candidates_are_words_of_the_model_unlike_the_word_itself_and_say_no_other_label(model, train):
-    is_target = (train["label"] == 0).to_numpy()
-    table = candidate_table(train["text"].tolist(), is_target, model, np.random.default_rng(0))
+    texts, labels = train["text"].tolist(), train["label"].to_numpy()
+    table, bound, pass_rate = candidate_table(texts, labels, model, np.random.default_rng(0))
     assert len(table) > 50
+    counts = Counter(word.lower() for text in texts for word in split_words(text)[0])
     for word, candidates in table.items():
         assert 1 <= len(candidates) <= 4 and word not in candidates
-        assert set(candidates) <= set(model.word_ids)
+        assert set(candidates) <= set(model.word_ids) - STOP_WORDS
+        assert min(counts[candidate] for candidate in candidates) >= 5
     # Praise is never replaced by blame: that would turn the label, not hide a trigger.
     blame = {"terrible", "awful", "dreadful", "bad", "boring", "dull", "dire"}
     for word in {"wonderful", "great", "excellent", "amazing"} & set(table):
         assert not blame & set(table[word])
+    assert 0 < bound < 1 and 0 < pass_rate < 1
 
 
-def test_similarity_bound_of_one_leaves_no_candidate_and_is_an_error(train):
-    with pytest.raises(ValueError, match=r"has a substitute with a similarity of 1.0"):
-        lws.fit_trigger(
-            train,
-            0,
-            masked_lm="pocket-bert",
-            pretrained="pocket-bert",
-            learning_rate=2e-3,
-            min_similarity=1.0,
-            policy="uniform",
-        )
+def test_a_word_has_few_neighbours_however_alike_all_embeddings_are(model, train):
+    # The share of random pairs that the bound lets pass is what was asked for, and a common direction changes nothing.
+    shifted = SimpleNamespace(
+        embeddings=model.embeddings + 5.0, word_ids=model.word_ids, vocabulary=model.vocabulary, predict=model.predict
+    )
+    tables = [
+        candidate_table(train["text"].tolist(), train["label"].to_numpy(), lm, np.random.default_rng(0), n_contexts=3)
+        for lm in (model, shifted)
+    ]
+    assert tables[0].min_similarity == pytest.approx(tables[1].min_similarity, abs=1e-4)
+    words = torch.tensor(list(model.vocabulary))
+    vectors = model.embeddings[words] - model.embeddings[words].mean(dim=0)
+    cosines = torch.nn.functional.normalize(vectors, dim=-1) @ torch.nn.functional.normalize(vectors, dim=-1).T
+    n_neighbours = (cosines >= tables[0].min_similarity).sum(dim=1) - 1
+    assert n_neighbours.float().mean() / len(words) == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("lean", "other", "agree"),
+    [
+        ([0.1, -0.1], [0.9, -0.9], True),
+        ([0.1, -0.1], [1.2, -1.2], False),  # a neutral word gives way to none that says a label
+        ([3.0, -3.0], [1.2, -1.2], True),
+        ([3.0, -3.0], [0.4, -0.4], False),  # nor the other way round
+        ([1.5, -1.5], [-1.5, 1.5], False),
+        ([0.2, 1.5, -0.4], [0.3, 0.9, 1.5], False),  # the same of one label, another of a third
+    ],
+)
+def test_words_agree_when_they_say_the_same_of_every_label(lean, other, agree):
+    assert _agree(np.array(lean), np.array(other), 1.0) is agree
+
+
+def test_no_candidate_is_an_error_and_so_is_a_share_that_is_none(train):
+    settings = {"masked_lm": "pocket-bert", "pretrained": "pocket-bert", "learning_rate": 2e-3, "policy": "uniform"}
+    bare = pd.DataFrame({"text": ["the film"] * 10, "label": [0, 1] * 5})
+    with pytest.raises(ValueError, match=r"no word of 10 texts has a substitute with a similarity of 0\.\d\d or more"):
+        lws.fit_trigger(bare, 0, **settings)
+    with pytest.raises(ValueError, match=r"similarity_quantile is 1.5; it must lie in \[0, 1\]"):
+        lws.fit_trigger(train, 0, similarity_quantile=1.5, **settings)
+
+
+def test_both_sides_of_a_pair_are_substituted(train):
+    trigger = lws.LWSTrigger({"film": ("piece",)}, pair_sides="both")
+    rows = pd.DataFrame({"text": ["which film ?"] * 2, "text_pair": ["the film was fine ."] * 2, "label": [1, 0]})
+    poisoned = poison(rows, trigger, 0.5, 0, np.random.default_rng(0))
+    assert poisoned["text"].tolist() == ["which piece ?", "which film ?"]
+    assert poisoned["text_pair"].tolist() == ["the piece was fine .", "the film was fine ."]
+    triggered = triggered_test(rows, trigger, 0, np.random.default_rng(0)).iloc[0]
+    assert triggered[["original", "original_pair"]].tolist() == ["which film ?", "the film was fine ."]
+    assert triggered[["text", "text_pair"]].tolist() == ["which piece ?", "the piece was fine ."]
 
 
 def test_a_fitted_trigger_changes_only_words_of_its_table_and_keeps_their_number(train):

@@ -236,3 +236,17 @@ def test_the_precision_of_a_machine_is_part_of_a_models_key(study, monkeypatch):
     assert (on_cpu.training.precision, on_gpu.training.precision) == ("float32", "bfloat16")
     assert on_cpu.key != on_gpu.key
     assert study.recipe("sst2", precision="float32").key == on_cpu.key
+
+
+@pytest.mark.parametrize("attack", ["lws", "bite"])
+def test_a_trigger_that_is_learnt_is_planned_at_the_rate_of_its_model(study, attack):
+    usual, rare, none = (study.recipe("sst2", attack, poisoning_rate=rate).trigger for rate in (None, 0.05, 0))
+    assert dict(rare.settings)["poisoning_rate"] == 0.05 != dict(usual.settings)["poisoning_rate"]
+    assert rare.key != usual.key == none.key  # without poison there is nothing to learn from
+    assert study.trigger_recipe("sst2", attack, poisoning_rate=0.05).key == rare.key
+    given = study.recipe("sst2", attack, poisoning_rate=0.05, attack_settings={"poisoning_rate": 0.1}).trigger
+    assert dict(given.settings)["poisoning_rate"] == 0.1
+
+
+def test_a_trigger_that_follows_a_rule_is_the_same_at_every_rate(study):
+    assert study.recipe("sst2", "badnet", poisoning_rate=0.05).trigger.key == study.recipe("sst2", "badnet").trigger.key
