@@ -13,12 +13,13 @@ from typing import Any
 import pandas as pd
 
 from lib import tables
+from lib.datasets import SAME_TASK_SEED_STEP
 from lib.dry_run.estimates import hub_rows, scoring_hours, training_cost
 from lib.models.pretrained import resolve_pretrained
 from lib.profiles import get_profile
 from lib.study import attacks_on, chosen_attacks, chosen_tasks
 from lib.study.artifacts import find_locations, load_rows
-from lib.study.planning import SAME_TASK_SEED_STEP, Planner
+from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, ModelRecipe
 from lib.tables.rows import Needed, Table
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib.datasets import SAME_TASK_SEED_STEP, DatasetSpec, data_fingerprint, domains_of, get_spec, task_spec
+from lib.datasets import SAME_TASK_SEED_STEP, DatasetSpec, data_fingerprint, task_spec
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.loop import resolved_precision
@@ -14,8 +14,8 @@ from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
 from lib.study.artifacts import Locations
 from lib.study.derived import get_derivation
-from lib.study.distances import DISTANCES, domains_at
 from lib.study.makers import make_initial
+from lib.study.partner_planning import plan_domains, plan_partners
 from lib.study.plugins import version_of
 from lib.study.recipes import (
     DataRecipe,
@@ -28,8 +28,6 @@ from lib.study.recipes import (
     as_settings,
 )
 from lib.study.trigger_planning import plan_trigger, planned_rate
-
-PARTNERS = ("same_task", "other_domains")
 
 
 @dataclass(frozen=True)
@@ -205,16 +203,7 @@ class Planner:
         Raises:
             ValueError: for another kind of partners, or a task without other domains of that kind.
         """
-        if partners == "same_task":
-            steps = range(1, self.profile.n_same_task + 1)
-            return [self.recipe(task, seed=seed + SAME_TASK_SEED_STEP * step, head_seed=seed) for step in steps]
-        if partners == "other_domains":
-            if not (domains := self.other_domains(task)):
-                raise ValueError(self._lacks_domains(task))
-            return [self.recipe(domain, seed=seed) for domain in domains]
-        if partners in DISTANCES:
-            return [self.recipe(domain, seed=seed) for domain in domains_at(self, task, partners)]
-        raise ValueError(f"unknown partners {partners!r}; choose from {[*PARTNERS, *DISTANCES]}")
+        return plan_partners(self, task, partners, seed)
 
     def other_domains(self, task: str) -> list[str]:
         """Datasets of the same labels from elsewhere, in the order in which the study merges them.
@@ -222,22 +211,7 @@ class Planner:
         With a data folder, those that the folder has; without one, those that are on the Hub. There may be fewer than the
         profile's `n_other_domains`, or none; `partner_recipes` refuses a task that has none.
         """
-        folder = self.locations.data_dir
-        known = domains_of(task, self.profile.source, folder)
-        if self.profile.source == "real":
-            known = [name for name in known if ((folder / name).is_dir() if folder else get_spec(name).hub_id)]
-        if unknown := sorted(set(self.profile.other_domains) - set(known)):
-            raise ValueError(f"{unknown} are no other domains of {task!r}; choose from {known}")
-        return list(self.profile.other_domains) or known[: self.profile.n_other_domains or None]
-
-    def _lacks_domains(self, task: str) -> str:
-        folder = self.locations.data_dir
-        wanted = domains_of(task, self.profile.source, folder) or "its own"
-        found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder else []
-        return (
-            f"{task!r} has no other domain to merge with: data folder {folder} has none of {wanted}; "
-            f"found {found or 'nothing'}. Add one of them or one of yours (see data/README.md), or unset FREE_LUNCH_DATA"
-        )
+        return plan_domains(self, task)
 
     # --- what merging methods need beside the models ----------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from lib.datasets import SAME_TASK_SEED_STEP
 from lib.merging import get_merge_method
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Model
-from lib.study.planning import SAME_TASK_SEED_STEP, Planner
+from lib.study.planning import Planner
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
 from lib.tables.partners import n_without_suspect, without_suspect

@@ -8,7 +8,8 @@ from typing import Any
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Model
 from lib.study.distances import DISTANCES, UNKNOWN, distance_from_task
-from lib.study.planning import PARTNERS, Planner
+from lib.study.partner_planning import PARTNERS
+from lib.study.planning import Planner
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
 
