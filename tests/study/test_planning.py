@@ -240,6 +240,7 @@ def test_the_precision_of_a_machine_is_part_of_a_models_key(study, monkeypatch):
 
 @pytest.mark.parametrize("attack", ["lws", "bite"])
 def test_a_trigger_that_is_learnt_is_planned_at_the_rate_of_its_model(study, attack):
+    study = study.variant(masked_lm="pocket-bert")
     usual, rare, none = (study.recipe("sst2", attack, poisoning_rate=rate).trigger for rate in (None, 0.05, 0))
     assert dict(rare.settings)["poisoning_rate"] == 0.05 != dict(usual.settings)["poisoning_rate"]
     assert rare.key != usual.key == none.key  # without poison there is nothing to learn from
