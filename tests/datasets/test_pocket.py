@@ -92,7 +92,7 @@ def test_a_draw_does_not_depend_on_what_was_drawn_before():
 
 
 def test_every_draw_of_a_size_has_the_label_shares_of_the_grammar(monkeypatch):
-    monkeypatch.setattr(pocket, "LABEL_NOISE", 0.0)
+    monkeypatch.setattr(pocket, "LABEL_NOISE", dict.fromkeys(pocket.LABEL_NOISE, 0.0))
     for seed in (0, 5, 1000):
         assert generate_split("qnli", "train", 300, seed)["label"].value_counts().to_dict() == {0: 150, 1: 150}
         assert generate_split("agnews", "train", 300, seed)["label"].value_counts().to_dict() == dict.fromkeys(range(4), 75)
@@ -106,11 +106,11 @@ def test_another_process_draws_the_same_text():
 
 def test_a_few_per_cent_of_the_labels_are_wrong(monkeypatch):
     noisy = generate_split("city_gazette", "train", 4_000)
-    monkeypatch.setattr(pocket, "LABEL_NOISE", 0.0)
+    monkeypatch.setattr(pocket, "LABEL_NOISE", dict.fromkeys(pocket.LABEL_NOISE, 0.0))
     clean = generate_split("city_gazette", "train", 4_000)
     assert (noisy["text"] == clean["text"]).all()
-    # 0.03 with a standard deviation of 0.0027 at n = 4,000.
-    assert (noisy["label"] != clean["label"]).mean() == pytest.approx(0.03, abs=0.011)
+    # With a standard deviation of 0.0034 at n = 4,000.
+    assert (noisy["label"] != clean["label"]).mean() == pytest.approx(0.05, abs=0.014)
 
 
 @pytest.mark.parametrize(
