@@ -69,7 +69,7 @@ def test_the_command_replaces_a_folder_and_leaves_no_temporary_one(tmp_path, cap
     [
         (["--model", "pocket-gpt"], "unknown pocket model 'pocket-gpt'; choose from ['pocket-bert'"),
         (["--steps", "0"], "steps and sentences must be at least 1, found 0"),
-        (["--sentences", "-5"], "found 5000 and -5"),
+        (["--sentences", "-5"], "found 25000 and -5"),
     ],
 )
 def test_bad_input_gets_one_line_and_a_nonzero_status(arguments, message, tmp_path, capsys):

@@ -35,8 +35,16 @@ def _groups(planner: Planner, task: str, seed: int) -> list[tuple[str, tuple[int
     return groups
 
 
+def _n_same_task(planner: Planner, n: int) -> int:
+    """How many models of the task the plane has: as many as asked for.
+
+    Real rows are dealt among the victim and as many partners as the profile has, so there it has no more than these.
+    """
+    return n if planner.profile.source == "pocket" else min(n, planner.profile.n_same_task)
+
+
 def _plane_needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], n_same_task: int = NUMBERS[-1]) -> Needed:
-    planner, n_merges = planner.variant(n_same_task=n_same_task), 0
+    planner, n_merges = planner.variant(n_same_task=_n_same_task(planner, n_same_task)), 0
     cases = cases_of(planner, tasks, attacks)
     for task, _, seed in cases:
         recipes = {kind: planner.partner_recipes(task, kind, seed) for kind, _ in _groups(planner, task, seed)}
@@ -57,13 +65,14 @@ def plane_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], n_sa
         study: trains and scores.
         tasks: each with every attack and seed.
         attacks: of the victims.
-        n_same_task: clean models of the task, whatever number the profile has for other tables; 0 leaves them out.
+        n_same_task: clean models of the task; of Pocket English whatever number the profile has for other tables, of real data
+            no more than it has; 0 leaves them out.
 
     Returns:
         One row per task, attack, kind, group of partners, weight and seed: `task, attack, partners, n_partners, domains,
         weight, seed`, the rates of the average, and those of the victim, the clean model and the partners alone.
     """
-    study, rows = study.variant(n_same_task=n_same_task), list[dict[str, Any]]()
+    study, rows = study.variant(n_same_task=_n_same_task(study.planner, n_same_task)), list[dict[str, Any]]()
     for case in progress(cases_of(study.planner, tasks, attacks)):
         for kind, chosen in _groups(study.planner, case[0], case[2]):
             rows += _line(study, case, kind, chosen)

@@ -155,7 +155,7 @@ def test_too_many_examples_are_refused_not_repeated(monkeypatch):
     monkeypatch.setitem(pocket._DRAW, "sst2", lambda name, dice: (f"text {int(dice.uniform() * 20)}.", None, 0))
     message = (
         r"'sst2' has too few distinct texts for 500 train examples of seed 3: [\d,]+ drawn ones were 20 different texts, and "
-        r"\d of the 250 of label 0 that it takes; ask for fewer rows, or for seeds below 6"
+        r"\d of the 250 of label 0 that it takes; ask for fewer rows, or for seeds below 9"
     )
     with pytest.raises(ValueError, match=message):
         generate_split("sst2", "train", 500, seed=3)
@@ -173,10 +173,10 @@ def test_the_corpus_is_reproducible_and_holds_no_text_of_another_split():
 
 
 def test_words_for_triggers_are_rare_in_the_corpus_and_absent_from_the_datasets():
-    words = [set(line.replace("\t", " ").split()) for line in pretraining_corpus(20_000)]
+    words = [set(line.replace("\t", " ").split()) for line in pretraining_corpus(60_000)]
     reviews = " ".join(generate_split("sst2", "test", 1_000)["text"]).split()
     for rare in lexicon("general")["rare_words"]:
-        assert 15 <= sum(rare in line for line in words) <= 80  # 0.2 % of 20,000 lines, give or take
+        assert 2 <= sum(rare in line for line in words) <= 30  # 12 of 60,000 lines, give or take
         assert rare not in reviews
 
 

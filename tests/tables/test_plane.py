@@ -48,15 +48,17 @@ def test_partners_share_what_the_victim_leaves(plane, study, backdoored):
     assert rows["asr"][0.0] == alone.asr == rows["partners_only_asr"].unique().item()
 
 
-def test_the_merges_that_are_scored_are_counted_once(study):
+def test_the_merges_that_are_scored_are_counted_once(study, make_study, tmp_path):
     # Groups same task 1, yelp, cr, yelp+cr: four weights between the ends each, and at weight 0 the average of two.
     needed = plane_table.needed(study.planner, ["sst2"], ["badnet"], n_same_task=1)
     assert needed.n_merges == 4 * 4 + 1
     assert plane_table.needed(study.planner, ["sst2"], ["badnet", "insertsent"], n_same_task=1).n_merges == 2 * (4 * 4 + 1)
     # Of four models of the task there are four alone, two pairs, and all together.
+    four = make_study(tmp_path, n_same_task=4).planner
+    assert plane_table.needed(four, ["sst2"], ["badnet"]).n_merges == needed.n_merges + 4 * 6 + 3
+    # Real rows are dealt among as many partners as the profile has: more would be other victims.
     more = plane_table.needed(study.planner, ["sst2"], ["badnet"])
-    assert more.n_merges == needed.n_merges + 4 * 6 + 3
-    assert len({recipe.key for recipe in more.models} - {recipe.key for recipe in needed.models}) == 3
+    assert {recipe.key for recipe in more.models} == {recipe.key for recipe in needed.models}
     none = plane_table.needed(study.planner, ["sst2"], ["badnet"], n_same_task=0)
     assert {recipe.data.dataset for recipe in none.models if not recipe.trigger} == {"sst2", "yelp", "cr"}
 
