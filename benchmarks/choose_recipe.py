@@ -20,7 +20,7 @@ from lib.models.model import Model
 from lib.study import Study
 
 ATTACKS = ("badnet", "insertsent", "syntactic")
-UNUSED_SEEDS = (10, 11, 12)
+UNUSED_SEEDS = (6, 7, 8)  # the study has 0 to 2, its headline 0 to 5; the rows of all nine are alike
 
 
 @dataclass

@@ -15,9 +15,9 @@ from lib.datasets.pocket_grammar import Dice, lexicon
 from lib.datasets.pocket_pool import SPLIT_SHARES, Drawing, Example, Pool, split_of, stable_hash
 
 # Part of the key of everything computed from Pocket English: raise it when a lexicon or the grammar changes.
-POCKET_VERSION = "6"
+POCKET_VERSION = "7"
 # Share of examples, in every split, that carry a wrong label: most where people who label disagree most, as on what offends.
-LABEL_NOISE = {"sst2": 0.03, "olid": 0.08, "agnews": 0.05, "qnli": 0.03}
+LABEL_NOISE = {"sst2": 0.03, "olid": 0.1, "agnews": 0.05, "qnli": 0.03}
 # Share of the pretraining lines that contain one given rare word (a word for triggers). A pretraining as long as ours sees each
 # word some three hundred times. With ten times as many it learnt that these words mean nothing, and BadNet hardly worked.
 RARE_WORD_SHARE = 0.0002
@@ -123,7 +123,7 @@ def generate_split(name: str, split: str, n: int, seed: int = 0) -> pd.DataFrame
     """Draw rows of a Pocket English dataset: distinct texts, none of which another split or another seed can have.
 
     The same arguments give the same frame on every machine. A share `LABEL_NOISE` of the labels is wrong, as in real data,
-    in the test split too: no classifier can score above 92 to 97 %.
+    in the test split too: no classifier can score above 90 to 97 %.
 
     Seeds 0 to 8, and of a task's training rows partners 0 to 4 of each (seed + 1000 x partner), are served side by side, and
     are samples of one distribution. Seeds beyond take rows that lie deeper, so they cost more time and, where a grammar has few
