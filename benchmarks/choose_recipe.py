@@ -2,8 +2,8 @@
 
 Run by hand: `python benchmarks/choose_recipe.py --rates 5e-4 1e-3 --epochs 1 2`.
 A recipe is fit for the study when every backdoored model of the plain attacks has an ASR of 95 % or more and a CACC within 1.5
-points of the clean model, and no training is unstable. Among fit recipes the one whose averages keep the highest CACC is taken:
-it moves least from the start.
+points of the clean model, and no training is unstable; both are means over seeds. Of the fit recipes (or, if none is fit, of
+those with the fewest unfit cells) the one whose averages with other domains have the highest CACC is taken.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ POCKET = Profile(
     max_length=96,
     lora_rank=0,
     precision="auto",
-    # Sizes by the common recipe, then each by its own, found by one rule: highest accuracy on validation texts, unused seeds.
+    # Sizes by the common recipe, then each by its own, found by one rule for all: benchmarks/choose_recipe.py.
     architectures=(
         "pocket-bert-small",
         "pocket-bert",
