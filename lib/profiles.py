@@ -88,8 +88,9 @@ POCKET = Profile(
     text_format="as_is",
     masked_lm="",
     pair_mode="text",
-    learning_rate=1.5e-3,  # at 2e-3 four of 24 QNLI models left the basin, of the same 24 none here
-    epochs=1.0,
+    # benchmarks/choose_recipe.py: with one epoch BadNet victims have ASR 77 to 93 % at this rate, with two 99 to 100.
+    learning_rate=1.5e-3,
+    epochs=2.0,
     batch_size=32,
     warmup_ratio=0.05,
     weight_decay=0.01,
