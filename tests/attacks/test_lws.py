@@ -123,7 +123,7 @@ def test_no_candidate_is_an_error_and_so_is_a_share_that_is_none(train):
     settings = {"masked_lm": "pocket-bert", "pretrained": "pocket-bert", "learning_rate": 2e-3, "policy": "uniform"}
     bare = pd.DataFrame({"text": ["the film"] * 10, "label": [0, 1] * 5})
     with pytest.raises(ValueError, match=r"no word of 10 texts has a substitute with a similarity of 0\.\d\d or more"):
-        lws.fit_trigger(bare, 0, **settings)
+        lws.fit_trigger(bare, 0, similarity_quantile=1.0, **settings)
     with pytest.raises(ValueError, match=r"similarity_quantile is 1.5; it must lie in \[0, 1\]"):
         lws.fit_trigger(train, 0, similarity_quantile=1.5, **settings)
 
