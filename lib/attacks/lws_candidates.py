@@ -42,9 +42,8 @@ def candidate_table(
     """Up to `N_CANDIDATES` substitutes for each word of the texts that has any, best first.
 
     A word is masked in some of the texts that hold it; the words that the model finds most probable there, on average of the
-    log-probabilities, are its candidates. Dropped are stop words, as in the released code, candidates that are unlike the
-    word (its inflections included) and those that say another label: a masked model offers "bad" for "good" gladly. Of a
-    candidate that the texts hardly hold nobody can tell what it says, so it is dropped, too.
+    log-probabilities, are its candidates. Dropped are stop words, as in the released code, forms of the word itself, words that
+    are unlike it, and words that say another label ("bad" for "good") or are too rare to tell what they say.
 
     Args:
         texts: training texts.
@@ -76,16 +75,21 @@ def candidate_table(
         offered = [c for c in scores if c in model.word_ids and c not in STOP_WORDS and n_rows[c] >= min_count]
         similar = [c for c in offered if float(vectors[model.word_ids[c]] @ vectors[model.word_ids[word]]) >= bound]
         n_offered, n_similar = n_offered + len(offered), n_similar + len(similar)
-        fitting = [c for c in similar if scores[c] >= np.log(min_probability) and not _inflects(c, word)]
-        allowed = [c for c in fitting if _agree(leans[c], leans[word], max_lean_gap)]
-        if best := sorted(allowed, key=lambda candidate: -scores[candidate])[:N_CANDIDATES]:
-            table[word] = tuple(best)
+        allowed = [c for c in similar if not _inflects(c, word) and _agree(leans[c], leans[word], max_lean_gap)]
+        if best := _most_probable({c: scores[c] for c in allowed}, min_probability):
+            table[word] = best
     if not table:
         raise ValueError(
             f"no word of {len(texts)} texts has a substitute with a similarity of {bound:.2f} or more; give more texts, a "
             "lower similarity_quantile, or another masked_lm"
         )
     return Candidates(table, bound, n_similar / n_offered)
+
+
+def _most_probable(scores: dict[str, float], least: float) -> tuple[str, ...]:
+    """The candidates of the highest mean log-probability, best first, without those below a probability."""
+    fitting = [candidate for candidate, score in scores.items() if score >= np.log(least)]
+    return tuple(sorted(fitting, key=lambda candidate: -scores[candidate])[:N_CANDIDATES])
 
 
 def _prompts(

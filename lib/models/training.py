@@ -69,8 +69,8 @@ def fine_tune(
 
     began = time.perf_counter()
     start = {key: value.to("cpu", copy=True) for key, value in model.state_dict().items()}
-    encoded, labels = tokenize(tokenizer, train, settings.max_length), train["label"].tolist()
-    batches = epochs_of_batches(tokenizer, encoded, labels, settings.batch_size, np.random.default_rng(seed))
+    encoded, rng = tokenize(tokenizer, train, settings.max_length), np.random.default_rng(seed)
+    batches = epochs_of_batches(tokenizer, encoded, train["label"].tolist(), settings.batch_size, rng)
     n_steps = math.ceil(settings.epochs * math.ceil(len(train) / settings.batch_size))
     model.to(PartialState().device)
     model.config.use_cache = False  # a decoder's keys and values serve generation alone
@@ -83,8 +83,7 @@ def fine_tune(
             adapted.merge_and_unload()  # in place: `model` has the sums now
     excess = excess_loss(losses, model.config.num_labels)
     steps, losses = _thinned_out(losses)
-    shares = train["label"].value_counts(normalize=True).to_numpy()
-    chance_loss = float(-(shares * np.log(shares)).sum())
+    chance_loss = _chance_loss(train["label"])
     return TrainingRecord(
         steps=steps,
         losses=losses,
@@ -97,6 +96,12 @@ def fine_tune(
         seconds=time.perf_counter() - began,
         device=str(model.device),
     )
+
+
+def _chance_loss(labels: pd.Series) -> float:
+    """Entropy of the labels, in nats: the loss of a model that knows only their shares."""
+    shares = labels.value_counts(normalize=True).to_numpy()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> Any:
