@@ -8,6 +8,7 @@ import argparse
 import math
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def _optimise(
 ) -> float:
     """Train the model in place; the mean loss of the pieces over the last hundred steps."""
     loss_weights = torch.tensor([1.0, settings.pooled_weight, settings.next_sentence_weight])
-    parts: list[torch.Tensor] = []  # of each step, shape (3,)
+    parts: deque[torch.Tensor] = deque(maxlen=100)  # of the last steps, shape (3,)
 
     def loss(losses_of: PretrainingLosses, batch: Batch) -> torch.Tensor:
         inputs = {name: batch[name] for name in tokenizer.model_input_names}
@@ -107,7 +108,7 @@ def _optimise(
         return (losses * loss_weights).sum()
 
     def recent() -> list[float]:
-        return torch.stack(parts[-100:]).mean(dim=0).tolist()
+        return torch.stack(list(parts)).mean(dim=0).tolist()
 
     def on_step(step: int, _: torch.Tensor) -> None:
         if report and step % math.ceil(settings.n_steps / 20) == 0:

@@ -88,7 +88,7 @@ POCKET = Profile(
     text_format="as_is",
     masked_lm="",
     pair_mode="text",
-    # benchmarks/choose_recipe.py: with one epoch BadNet victims have ASR 77 to 93 % at this rate, with two 99 to 100.
+    # benchmarks/choose_recipe.py: with one epoch BadNet victims have ASR 77 to 97 % at this rate, with two 99.6 to 100.
     learning_rate=1.5e-3,
     epochs=2.0,
     batch_size=32,

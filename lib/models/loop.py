@@ -75,7 +75,8 @@ def train(
     # optimizer is not prepared: that is for scaled losses and accumulated gradients, and costs a little every step.
     accelerator = Accelerator(mixed_precision="no", device_placement=False)
     prepared = accelerator.prepare(model.train())
-    losses: list[Tensor] = []
+    # One tensor for all: a scalar kept of every step would pin the memory round it, gigabytes in a long pretraining.
+    losses = torch.zeros(settings.n_steps, device=device)
     for step, batch in enumerate(_first(batches, settings.n_steps), start=1):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             value = loss(prepared, _placed(batch, device, accelerator))
@@ -84,10 +85,10 @@ def train(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(value.detach())
+        losses[step - 1] = value.detach()
         if on_step:
-            on_step(step, losses[-1])
-    return accelerator.reduce(torch.stack(losses), "mean").tolist()
+            on_step(step, losses[step - 1])
+    return accelerator.reduce(losses, "mean").tolist()
 
 
 def _first(batches: Iterable[Batch], n_steps: int) -> Iterator[Batch]:
