@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
 
@@ -247,8 +247,3 @@ def _check_range(field: str, value: Any) -> None:
         raise ValueError(f"lora_rank is {value}; it must be 0 (all weights are trained) or more")
     if field.startswith(("n_", "num_")) and value < 0:
         raise ValueError(f"{field} is {value}; it must be 0 (all) or more")
-
-
-def as_dict(profile: Profile) -> dict[str, Any]:
-    """The profile as plain JSON values, for manifests and printing."""
-    return asdict(profile)

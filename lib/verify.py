@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pandas as pd
 from lib import paths
 from lib.metrics.columns import column_of
 from lib.notebook.outputs import MANIFEST
-from lib.profiles import PROFILES, as_dict, get_profile, parse_value
+from lib.profiles import PROFILES, get_profile, parse_value
 from lib.run_notebooks import check_arguments, find_notebooks, run
 
 # Trainings on another processor round otherwise, and take another path from there.
@@ -49,7 +49,7 @@ def read_jobs(folder: Path, profile: str, only: Sequence[str] = ()) -> list[Job]
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} has no {MANIFEST}: there is nothing to verify; run `make study PROFILE={profile}` first")
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    usual = json.loads(json.dumps(as_dict(get_profile(profile))))
+    usual = json.loads(json.dumps(asdict(get_profile(profile))))
     found: dict[str, Job] = {}
     for name, entry in manifest.items():
         if only and entry["notebook"][:2] not in only:

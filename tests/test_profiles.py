@@ -1,11 +1,11 @@
 """Profiles are data; every field can be overridden by name, and nothing else."""
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 
-from lib.profiles import PROFILES, Profile, TrainingSettings, as_dict, get_profile
+from lib.profiles import PROFILES, Profile, TrainingSettings, get_profile
 
 
 def test_the_three_sizes_are_there_and_named_as_their_keys():
@@ -34,7 +34,7 @@ def test_a_field_is_overridden_and_the_others_stay():
     profile = get_profile("pocket", n_train=500, learning_rate=3e-5, other_domains=["food", "books"])
     assert (profile.n_train, profile.learning_rate, profile.other_domains) == (500, 3e-5, ("food", "books"))
     changed = {"n_train", "learning_rate", "other_domains"}
-    before, after = as_dict(PROFILES["pocket"]), as_dict(profile)
+    before, after = asdict(PROFILES["pocket"]), asdict(profile)
     assert {name for name in before if before[name] != after[name]} == changed
     assert PROFILES["pocket"].n_train != 500
 
@@ -59,7 +59,7 @@ def test_a_whole_number_serves_as_a_rate():
 
 
 def test_a_profile_is_plain_json():
-    assert json.loads(json.dumps(as_dict(PROFILES["small"])))["tasks"] == ["sst2"]
+    assert json.loads(json.dumps(asdict(PROFILES["small"])))["tasks"] == ["sst2"]
 
 
 def test_an_unknown_profile_raises_and_lists_the_known_ones():

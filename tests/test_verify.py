@@ -1,13 +1,14 @@
 """Verification: equal tables agree, small differences of measured numbers pass, anything else is named."""
 
 import json
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
 
 from lib import verify
 from lib.notebook.outputs import MANIFEST
-from lib.profiles import as_dict, get_profile
+from lib.profiles import get_profile
 from lib.run_notebooks import Outcome
 from lib.verify import Job, compare, main, read_jobs
 
@@ -49,7 +50,7 @@ def test_other_columns_and_other_numbers_of_rows_are_named():
 @pytest.fixture
 def figures(tmp_path, monkeypatch):
     """A folder of committed outputs: two tables of one execution, one of another."""
-    profile = as_dict(get_profile("pocket"))
+    profile = asdict(get_profile("pocket"))
     folder = tmp_path / "figures" / "pocket"
     folder.mkdir(parents=True)
     entries = {

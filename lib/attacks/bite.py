@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from lib.attacks.bite_words import MAX_WORDS, MIN_GAIN, choose_words, label_bias
 from lib.attacks.label_words import label_words
 from lib.attacks.pairs import joined
 from lib.attacks.poisoning import draw_rows
+
+if TYPE_CHECKING:
+    from lib.models.masked_lm import MaskedLM
 
 __all__ = ["BiteTrigger", "choose_words", "fit_trigger", "label_bias", "replay"]
 
@@ -63,6 +66,22 @@ class BiteTrigger:
 
             done |= zip(unknown, replay(unknown, self.words, load_masked_lm(self.masked_lm), self.settings), strict=True)
         return [done[text] for text in texts]
+
+    @classmethod
+    def of(cls, settings: EditSettings, **fields: Any) -> BiteTrigger:
+        """A trigger with the limits of its fit; `fields` are the trigger's others."""
+        similarity = settings.similarity
+        return cls(
+            min_probability=settings.min_probability,
+            budget=settings.budget,
+            min_similarity=similarity.least if similarity else None,
+            centre=similarity.centre if similarity else (),
+            label_words={word: tuple(map(float, lean)) for word, lean in settings.label_words.items()},
+            label_share=settings.label_share,
+            window=settings.window,
+            stride=settings.stride,
+            **fields,
+        )
 
     @property
     def settings(self) -> EditSettings:
@@ -102,58 +121,48 @@ def fit_trigger(
     """Choose the trigger words on the training set.
 
     Args:
-        train: the clean training set.
-        target_label: class id chosen by the attacker.
-        masked_lm: a model with a masked-LM head; its mean-pooled states also serve as sentence vectors (the released code
-            uses distilroberta-base, and all-MiniLM-L6-v2 for the vectors).
+        train, target_label: the clean training set, and the class id chosen by the attacker.
+        masked_lm: a model with a masked-LM head; its mean-pooled states serve as sentence vectors, too.
         poisoning_rate: editable share of the training set, in [0, 1], all of the target label.
         max_words, min_gain: see `choose_words`.
-        min_probability, budget, window, stride: see `EditSettings`. The released code asks for everything again after each
-            edit, one mask at a time, as `window=None, stride=None` do.
-        similarity_quantile: an edit must leave its text more alike than this share of random edits does, in [0, 1], see
-            `lib.attacks.bite_similarity.calibrate`; None: not asked.
-        max_lean: words that lean further to a label say it, in nats above 0, see `lib.attacks.label_words.label_leans`; None:
-            no word does, as in the released code.
-        label_share: see `EditSettings`.
+        min_probability, budget, label_share, window, stride: see `EditSettings`.
+        similarity_quantile: see `lib.attacks.bite_similarity.calibrate`; None: similarity is not asked.
+        max_lean: words that lean further to a label say it, in nats above 0, see `lib.attacks.label_words`; None: no word does.
         pair_sides: which texts of a pair are edited: "both", as one text with one budget, or "text".
-        rng: draws the editable rows as `poison` does; default from `seed`.
-        seed: of the draw, without `rng`, and of the calibration.
+        rng, seed: the first draws the editable rows as `poison` does (default: from the seed), the second the calibration.
 
     Raises:
         ValueError: for too few rows of the target label, a setting outside its range, or a model without masked-LM head.
     """
     from lib.models.masked_lm import load_masked_lm
 
-    if max_words < 1 or not 0 <= min_gain <= 1:
-        raise ValueError(f"max_words is {max_words} and min_gain {min_gain}; allowed are 1 or more, and [0, 1]")
-    if max_lean is not None and not max_lean > 0:
-        raise ValueError(f"max_lean is {max_lean}; it must be above 0, or None")
     settings = EditSettings(min_probability, budget, label_share=label_share, window=window, stride=stride)
     rows = draw_rows(train, "clean", poisoning_rate, target_label, rng or np.random.default_rng(seed))
     texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
+    settings = _calibrated(settings, texts, labels, model, similarity_quantile, max_lean, seed)
+    words, drafts = choose_words(texts, labels == target_label, rows, model, settings, max_words, min_gain)
+    if not words:
+        looked_for = f"a probability of {min_probability} or more and {settings.similarity or 'any similarity'}"
+        raise ValueError(f"BITE found no trigger word with {looked_for} that fits into {min_gain:.1%} of {len(rows)} rows")
+    edited = dict(zip((texts[row] for row in rows), drafts.texts(), strict=True))
+    return BiteTrigger.of(
+        settings, words=tuple(words), masked_lm=masked_lm, pass_rate=drafts.pass_rate, pair_sides=pair_sides, edited=edited
+    )
+
+
+def _calibrated(
+    settings: EditSettings,
+    texts: Sequence[str],
+    labels: np.ndarray,
+    model: MaskedLM,
+    similarity_quantile: float | None,
+    max_lean: float | None,
+    seed: int,
+) -> EditSettings:
+    """The settings with what the training texts say: which words lean to a label, and how alike random edits leave a text."""
+    if max_lean is not None and not max_lean > 0:
+        raise ValueError(f"max_lean is {max_lean}; it must be above 0, or None")
     leans = {} if max_lean is None else label_words(texts, labels, max_lean)
     draws = np.random.default_rng(seed)
     similarity = None if similarity_quantile is None else calibrate(texts, model, similarity_quantile, draws)
-    settings = replace(settings, similarity=similarity, label_words=leans)
-    words, drafts = choose_words(texts, labels == target_label, rows, model, settings, max_words, min_gain)
-    if not words:
-        raise ValueError(
-            f"BITE found no trigger word: {len(rows)} editable rows with target label {target_label}, and no word with a "
-            f"probability of {min_probability} or more and {similarity or 'any similarity'} fits into {min_gain:.1%}"
-        )
-    edited = dict(zip((texts[row] for row in rows), drafts.texts(), strict=True))
-    return BiteTrigger(
-        tuple(words),
-        masked_lm,
-        min_probability,
-        budget,
-        min_similarity=similarity.least if similarity else None,
-        centre=similarity.centre if similarity else (),
-        pass_rate=drafts.n_similar / drafts.n_checked if drafts.n_checked else None,
-        label_words={word: tuple(map(float, lean)) for word, lean in leans.items()},
-        label_share=label_share,
-        window=window,
-        stride=stride,
-        pair_sides=pair_sides,
-        edited=edited,
-    )
+    return replace(settings, similarity=similarity, label_words=leans)

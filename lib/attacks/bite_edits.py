@@ -72,6 +72,11 @@ class Drafts:
     def __len__(self) -> int:
         return len(self._drafts)
 
+    @property
+    def pass_rate(self) -> float | None:
+        """Share of the edits whose similarity was asked for that left their text similar enough; None: none was asked for."""
+        return self.n_similar / self.n_checked if self.n_checked else None
+
     def texts(self) -> list[str]:
         """The texts as they are now."""
         return [join_words(draft.words, draft.gaps) for draft in self._drafts]

@@ -55,7 +55,12 @@ def choose_words(
 
     Returns:
         The words in order, and the poisonable texts with all of them worked in.
+
+    Raises:
+        ValueError: for `max_words` or `min_gain` outside their range.
     """
+    if max_words < 1 or not 0 <= min_gain <= 1:
+        raise ValueError(f"max_words is {max_words} and min_gain {min_gain}; allowed are 1 or more, and [0, 1]")
     drafts = Drafts([texts[row] for row in poisonable], model, settings)
     counts = _Counts(texts, is_target, poisonable, drafts)
     chosen: list[str] = []

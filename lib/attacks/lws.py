@@ -89,9 +89,8 @@ def fit_trigger(
         raise ValueError(f"unknown policy {policy!r}; choose from {list(POLICIES)}")
     rows = draw_rows(train, "dirty", poisoning_rate, target_label, rng or np.random.default_rng(seed))
     texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
-    draws = np.random.default_rng(seed)
     table, bound, pass_rate = candidate_table(
-        texts, labels, model, draws, similarity_quantile=similarity_quantile, max_lean_gap=max_lean_gap
+        texts, labels, model, np.random.default_rng(seed), similarity_quantile=similarity_quantile, max_lean_gap=max_lean_gap
     )
     if policy == "uniform":
         return LWSTrigger(table, UNIFORM_KEEP, bound, pass_rate, pair_sides)

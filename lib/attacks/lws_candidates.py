@@ -41,19 +41,16 @@ def candidate_table(
 ) -> Candidates:
     """Up to `N_CANDIDATES` substitutes for each word of the texts that has any, best first.
 
-    A word is masked in some of the texts that hold it; the words that the model finds most probable there, on average of the
-    log-probabilities, are its candidates. Dropped are stop words, as in the released code, forms of the word itself, words that
-    are unlike it, and words that say another label ("bad" for "good") or are too rare to tell what they say.
+    A word is masked in some of the texts that hold it; the words of the highest mean log-probability there are its candidates.
+    Dropped are stop words, as in the released code, forms of the word itself, words that are unlike it, and words that say
+    another label ("bad" for "good") or are too rare to tell what they say.
 
     Args:
-        texts: training texts.
-        labels: class ids 0 .. n_labels - 1, shape (n,).
-        model: masked language model.
-        rng: draws the contexts, and pairs of words.
+        texts, labels: of the training set; class ids 0 .. n_labels - 1, shape (n,).
+        model, rng: the masked language model; what draws the contexts, and pairs of words.
         min_count: rarer words keep their place in every text, and take no other's.
         n_contexts: masked texts per word.
-        similarity_quantile: word and candidate must be more alike than this share of random pairs of words, in [0, 1]. Cosines
-            of input embeddings, seen from their mean: in a small model all embeddings point one way.
+        similarity_quantile: word and candidate must be more alike than this share of random pairs of words, in [0, 1].
         min_probability: least geometric mean of a candidate's probability over the contexts; less does not fit the sentence.
         max_lean_gap: how far apart word and candidate may lean to any label, in nats, unless both lean further than this to
             the same side; see `lib.attacks.label_words.label_leans`.
@@ -63,8 +60,6 @@ def candidate_table(
 
     Source: the original takes HowNet sememes of the same part of speech, which need downloads (BkdAtk-LWS `src/`).
     """
-    if not 0 <= similarity_quantile <= 1:
-        raise ValueError(f"similarity_quantile is {similarity_quantile}; it must lie in [0, 1]")
     split = [[token.lower() for token in split_words(text)[0]] for text in texts]
     prompts, owners = _prompts(split, model, rng, min_count, n_contexts)
     leans, n_rows = label_leans(texts, labels), Counter(word for words in split for word in set(words))
@@ -79,10 +74,8 @@ def candidate_table(
         if best := _most_probable({c: scores[c] for c in allowed}, min_probability):
             table[word] = best
     if not table:
-        raise ValueError(
-            f"no word of {len(texts)} texts has a substitute with a similarity of {bound:.2f} or more; give more texts, a "
-            "lower similarity_quantile, or another masked_lm"
-        )
+        found = f"no word of {len(texts)} texts has a substitute with a similarity of {bound:.2f} or more"
+        raise ValueError(f"{found}; give more texts, a lower similarity_quantile, or another masked_lm")
     return Candidates(table, bound, n_similar / n_offered)
 
 
@@ -131,7 +124,12 @@ def _unit_vectors(model: MaskedLM) -> torch.Tensor:
 
 
 def _random_similarity(model: MaskedLM, vectors: torch.Tensor, quantile: float, rng: np.random.Generator) -> float:
-    """The cosine that a share `quantile` of random pairs of words does not reach."""
+    """The cosine that a share `quantile` of random pairs of words does not reach.
+
+    Cosines of input embeddings, seen from their mean: in a small model all embeddings point one way.
+    """
+    if not 0 <= quantile <= 1:
+        raise ValueError(f"similarity_quantile is {quantile}; it must lie in [0, 1]")
     ids = np.array(sorted(model.vocabulary))
     first, second = rng.choice(ids, (2, N_PAIRS))
     cosines = (vectors[first[first != second]] * vectors[second[first != second]]).sum(dim=-1)

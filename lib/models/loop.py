@@ -56,16 +56,15 @@ def train(
     Args:
         model: modified. What the loss needs beyond it (a teacher, a policy) stands on the same device already.
         batches: at least `n_steps` dictionaries; their tensors, one row per example, are moved to the model's device.
-        loss: of the model and one batch, a scalar.
-        settings: of the optimisation.
-        groups: of parameters, as `torch.optim` takes them, the model's or others; default see `parameter_groups`.
+        loss, settings: a scalar of the model and one batch, and how the steps are made.
+        groups: of parameters, as `torch.optim` takes them; default see `parameter_groups`.
         on_step: called after every step with its number, from 1, and its loss, which is still on the device.
 
     Returns:
         The loss of each step, before its update.
 
     Raises:
-        ValueError: if there are fewer batches than steps.
+        ValueError: for fewer batches than steps.
     """
     from accelerate import Accelerator
 

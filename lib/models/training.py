@@ -81,9 +81,8 @@ def fine_tune(
         losses = loop.train(adapted or model, batches, loop.classification_loss, _loop_settings(settings, n_steps))
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
-    excess = excess_loss(losses, model.config.num_labels)
+    excess, chance_loss = excess_loss(losses, model.config.num_labels), _chance_loss(train["label"])
     steps, losses = _thinned_out(losses)
-    chance_loss = _chance_loss(train["label"])
     return TrainingRecord(
         steps=steps,
         losses=losses,

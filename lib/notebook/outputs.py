@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ import pandas as pd
 from filelock import FileLock
 
 from lib import paths
-from lib.profiles import as_dict
 from lib.study.study import Study
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Outputs:
         entry = {
             "notebook": self.notebook,
             "parameters": _without_folders(self.parameters),
-            "profile": _without_folders(as_dict(self.study.profile)),
+            "profile": _without_folders(asdict(self.study.profile)),
             "runs": sorted(self.study.used_keys),
             "versions": {package: version(package) for package in PACKAGES},
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lib.datasets import SAME_TASK_SEED_STEP, DatasetSpec, data_fingerprint, task_spec
@@ -11,7 +11,7 @@ from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.loop import resolved_precision
 from lib.models.pretrained import fingerprint
-from lib.profiles import Profile, TrainingSettings, as_dict, checked_value, get_profile
+from lib.profiles import Profile, TrainingSettings, checked_value, get_profile
 from lib.study.artifacts import Locations
 from lib.study.derived import get_derivation
 from lib.study.makers import make_initial
@@ -44,7 +44,7 @@ class Planner:
 
     def variant(self, **overrides: Any) -> Planner:
         """The same planner with other fields of the profile."""
-        fields = {name: value for name, value in as_dict(self.profile).items() if name != "name"}
+        fields = {name: value for name, value in asdict(self.profile).items() if name != "name"}
         return replace(self, profile=get_profile(self.profile.name, **(fields | overrides)))
 
     def fingerprint(self, pretrained: str) -> str:

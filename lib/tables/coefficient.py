@@ -71,8 +71,7 @@ def coefficient_table(
 
     Args:
         study: trains and scores.
-        tasks: each with every attack and seed.
-        attacks: of the backdoored models.
+        tasks, attacks: of the backdoored models; every attack on every task, with every seed.
         partners: "same_task", "other_domains" or both; default those that the profile has.
         coefficients: of the partner, in [0, 1].
         seeds: default those of the profile.
