@@ -101,9 +101,10 @@ def test_another_training_procedure_takes_the_place_of_fine_tuning(toys, study, 
     assert study.score(twice, "sst2") != study.score(once, "sst2")
 
 
-def test_an_input_filter_rejects_and_denominators_stay(toys, study, backdoored):
-    before, score = study.score(backdoored, "sst2"), study.score(study.defend("toy_filter", backdoored), "sst2")
-    assert before.asr > 0.7 and score.asr == 0  # every triggered text is rejected: the attack failed
+def test_an_input_filter_rejects_and_denominators_stay(toys, study):
+    strong = study.model("sst2", attack="badnet", poisoning_rate=0.4)
+    before, score = study.score(strong, "sst2"), study.score(study.defend("toy_filter", strong), "sst2")
+    assert before.asr > 0.9 and score.asr == 0  # every triggered text is rejected: the attack failed
     assert (score.n_triggered, score.n_clean) == (before.n_triggered, before.n_clean)
     assert score.rejected_clean == 0 and score.cacc == before.cacc
 
