@@ -5,7 +5,7 @@ Fitting and applying the attack share this one class, so that a test text is edi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -93,18 +93,25 @@ class Drafts:
 
     def check(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Of the rows, those that can gain the word by an edit that removes no taken word and leaves the text similar."""
-        waiting = {row: self._allowed(row, word, taken) for row in rows if not self._is_checked(row, word, taken)}
+        return self.check_all({word: rows}, taken)[word]
+
+    def check_all(self, rows: Mapping[str, Iterable[int]], taken: frozenset[str]) -> dict[str, list[int]]:
+        """As `check`, for several words, each with its rows: many small questions to the encoder become a few large ones."""
+        asked = [(row, word) for word, its_rows in rows.items() for row in its_rows]
+        waiting = {
+            (row, word): self._allowed(row, word, taken) for row, word in asked if not self._is_checked(row, word, taken)
+        }
         while waiting:
-            tries = {row: operations.pop(0) for row, operations in waiting.items() if operations}
-            for row in set(waiting) - set(tries):
+            tries = {case: operations.pop(0) for case, operations in waiting.items() if operations}
+            for row, word in set(waiting) - set(tries):
                 self._drafts[row].checked[word] = None
-            passed = self._are_similar([(row, word, operation) for row, operation in tries.items()])
-            waiting = {row: operations for row, operations in waiting.items() if row in tries}
-            for (row, operation), (is_similar, vector) in zip(tries.items(), passed, strict=True):
+            passed = self._are_similar([(row, word, operation) for (row, word), operation in tries.items()])
+            waiting = {case: operations for case, operations in waiting.items() if case in tries}
+            for ((row, word), operation), (is_similar, vector) in zip(tries.items(), passed, strict=True):
                 if is_similar:
                     self._drafts[row].checked[word] = operation, vector
-                    del waiting[row]
-        return [row for row in rows if self._drafts[row].checked[word] is not None]
+                    del waiting[row, word]
+        return {word: [row for row in its_rows if self._drafts[row].checked[word]] for word, its_rows in rows.items()}
 
     def apply(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Work the word into each of the rows that lack it and can gain it; returns the rows that changed."""

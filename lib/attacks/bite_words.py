@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from lib.attacks.bite_settings import EditSettings, WordModel
 from lib.datasets.words import is_word, split_words
 
 MAX_WORDS = 100  # ours; the released code goes on until no word is left with a positive z
+N_CHECKED = 8  # words whose edits are checked at a time
 MIN_GAIN = 0.005  # ours: a word that enters a smaller share of the poisonable rows is not worth a round
 
 
@@ -93,7 +94,7 @@ class _Counts:
                     side[word] = side.get(word, 0) + 1
         self.update(range(len(drafts)))
 
-    def update(self, rows: Sequence[int] | range) -> None:
+    def update(self, rows: Iterable[int]) -> None:
         """Count rows anew that were edited, or whose possible edits were checked."""
         for row in rows:
             held, gainable = self._drafts.words_of(row), self._drafts.gainable(row)
@@ -117,23 +118,22 @@ class _Counts:
 def _best_word(counts: _Counts, drafts: Drafts, taken: frozenset[str], least_gain: float) -> str | None:
     """The word with the largest z above 0 that is not taken; the later one of the alphabet where several tie.
 
-    Whether an edit leaves its text similar is asked for the best word only; when some edits fail, its z falls, and the next
-    best word is looked at. That gives the same word as checking all edits.
+    Whether an edit leaves its text similar is asked for the few best words only; when some edits fail, their z falls, and the
+    next best are looked at. That gives the same word as checking all edits.
     """
     words = list((set(counts.target) | set(counts.other) | set(counts.gaining)) - taken)
     biases = zip(counts.biases(words).tolist(), words, strict=True)
     enough = lambda word: len(counts.gaining.get(word, ())) >= least_gain  # noqa: E731
     waiting = sorted((bias, word) for bias, word in biases if bias > 0 and enough(word))  # the best comes last
     checked: set[str] = set()
-    while waiting:
-        _, best = waiting.pop()
-        if best in checked:
-            return best
-        rows = sorted(counts.gaining.get(best, ()))
-        drafts.check(best, taken, rows)
-        counts.update(rows)
-        checked.add(best)
-        bias = float(counts.biases([best])[0])
-        if bias > 0 and enough(best):
-            insort(waiting, (bias, best))
-    return None
+    while waiting and waiting[-1][1] not in checked:
+        best = [word for _, word in waiting[-N_CHECKED:] if word not in checked]
+        rows = {word: sorted(counts.gaining.get(word, ())) for word in best}
+        passed = drafts.check_all(rows, taken)
+        counts.update({row for word in best for row in set(rows[word]).difference(passed[word])})
+        checked.update(best)
+        waiting = [(bias, word) for bias, word in waiting if word not in best]
+        for bias, word in zip(counts.biases(best).tolist(), best, strict=True):
+            if bias > 0 and enough(word):
+                insort(waiting, (bias, word))
+    return waiting[-1][1] if waiting else None
