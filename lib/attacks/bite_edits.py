@@ -91,12 +91,8 @@ class Drafts:
         offered = set().union(*draft.replacements, *draft.insertions)
         return offered - {word for word, found in draft.checked.items() if found is None} - draft.held
 
-    def check(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
-        """Of the rows, those that can gain the word by an edit that removes no taken word and leaves the text similar."""
-        return self.check_all({word: rows}, taken)[word]
-
-    def check_all(self, rows: Mapping[str, Iterable[int]], taken: frozenset[str]) -> dict[str, list[int]]:
-        """As `check`, for several words, each with its rows: many small questions to the encoder become a few large ones."""
+    def check(self, rows: Mapping[str, Iterable[int]], taken: frozenset[str]) -> dict[str, list[int]]:
+        """Of each word's rows, those that can gain it by an edit that removes no taken word and leaves the text similar."""
         asked = [(row, word) for word, its_rows in rows.items() for row in its_rows]
         waiting = {
             (row, word): self._allowed(row, word, taken) for row, word in asked if not self._is_checked(row, word, taken)
@@ -116,7 +112,7 @@ class Drafts:
     def apply(self, word: str, taken: frozenset[str], rows: Iterable[int]) -> list[int]:
         """Work the word into each of the rows that lack it and can gain it; returns the rows that changed."""
         lacking = [row for row in rows if word not in self._drafts[row].held and self._is_offered(row, word)]
-        changed = self.check(word, taken, lacking)
+        changed = self.check({word: lacking}, taken)[word]
         asked = []
         for row in changed:
             draft = self._drafts[row]
@@ -231,12 +227,8 @@ class Drafts:
                 for group in self._groups(wanted):
                     prompts.append(_prompt(draft.words, group, is_insertion))
                     asked += [(draft, offers[position]) for position in group]
-        if not prompts:
-            return
-        found = self._model.predict(prompts, int(1 / self._settings.min_probability))
-        fits = found.probabilities >= self._settings.min_probability
-        index = np.nonzero(fits)[0]
-        offered = zip(index.tolist(), found.words[fits].tolist(), found.probabilities[fits].tolist(), strict=True)
+        found = self._model.predict_all(prompts, self._settings.min_probability)
+        offered = zip(found.masks.tolist(), found.words.tolist(), found.probabilities.tolist(), strict=True)
         for mask, word, probability in offered:
             draft, there = asked[mask]
             word = word.lower()

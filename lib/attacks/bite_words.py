@@ -129,7 +129,7 @@ def _best_word(counts: _Counts, drafts: Drafts, taken: frozenset[str], least_gai
     while waiting and waiting[-1][1] not in checked:
         best = [word for _, word in waiting[-N_CHECKED:] if word not in checked]
         rows = {word: sorted(counts.gaining.get(word, ())) for word in best}
-        passed = drafts.check_all(rows, taken)
+        passed = drafts.check(rows, taken)
         counts.update({row for word in best for row in set(rows[word]).difference(passed[word])})
         checked.update(best)
         waiting = [(bias, word) for bias, word in waiting if word not in best]

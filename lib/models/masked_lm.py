@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from lib.models.batches import pad
 from lib.models.pretrained import from_hub, resolve_pretrained
+from lib.models.word_pieces import WordPieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENS_PER_BATCH = 2048  # short prompts many at a time, long ones few: what a layer computes stays in the cache
 MAX_LENGTH = 128  # pieces; masks beyond it cannot be asked for
-WORD_MARKS = ("Ġ", "▁")  # how byte-level BPE and SentencePiece mark the pieces that begin a word
 
 
 @dataclass(frozen=True)
@@ -30,54 +30,26 @@ class Predictions:
     probabilities: np.ndarray  # in [0, 1], of the whole vocabulary
 
 
-class MaskedLM:
+@dataclass(frozen=True)
+class LikelyWords:
+    """Words that may stand at asked positions, some, one or none for each. Shapes (n_words,)."""
+
+    masks: np.ndarray  # whole numbers: which mask, counted over all prompts
+    words: np.ndarray  # of str
+    probabilities: np.ndarray  # in [0, 1], of the whole vocabulary
+
+
+class MaskedLM(WordPieces):
     """A masked language model with its tokenizer; texts are lists of words."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self._pieces: dict[str, list[int]] = {}
-
-    @cached_property
-    def vocabulary(self) -> dict[int, str]:
-        """Piece id -> word, for pieces that are whole words of letters (pieces inside a word are left out)."""
-        names = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        words = {index: name.removeprefix(self._mark) for index, name in enumerate(names) if name.startswith(self._mark)}
-        return {index: word for index, word in words.items() if word.isalpha() and word.isascii()}
-
-    @cached_property
-    def word_ids(self) -> dict[str, int]:
-        """The inverse of `vocabulary`."""
-        return {word: index for index, word in self.vocabulary.items()}
+        super().__init__(tokenizer)
+        self.model = model.eval()
 
     @cached_property
     def embeddings(self) -> Tensor:
         """Input embeddings, shape (vocabulary size, width)."""
         return self.model.get_input_embeddings().weight.detach()
-
-    def pieces(self, word: str) -> list[int]:
-        """The ids of a word's pieces, as in running text."""
-        if word not in self._pieces:
-            # A blank in front: byte-level BPE writes a word inside a text in another way than at its start.
-            text = word if self._adds_blank else " " + word
-            self._pieces[word] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self._pieces[word]
-
-    @cached_property
-    def _mark(self) -> str:
-        """What stands before the pieces that begin a word, one of `WORD_MARKS`, or "".
-
-        Found on an example: vocabularies that mark the pieces inside a word ("##s") hold these marks as mere characters.
-        """
-        return next((mark for mark in WORD_MARKS if self._first_piece(" a").startswith(mark)), "")
-
-    @cached_property
-    def _adds_blank(self) -> bool:
-        """Whether the tokenizer puts a blank in front of a text (SentencePiece): a second one may become a piece of its own."""
-        return bool(self._mark) and self._first_piece("a").startswith(self._mark)
-
-    def _first_piece(self, text: str) -> str:
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self.tokenizer.convert_ids_to_tokens(ids)[0]
 
     @torch.inference_mode()
     def predict(self, prompts: Sequence[Sequence[str | None]], k: int) -> Predictions:
@@ -95,21 +67,42 @@ class MaskedLM:
         Raises:
             ValueError: for a prompt without mask.
         """
+        n_masks = sum(word is None for prompt in prompts for word in prompt)
+        words = np.full((n_masks, k), "", dtype=object)
+        probabilities = np.zeros((n_masks, k), dtype=np.float32)
+        for masks, offered in self._offered(prompts):
+            best = offered.topk(min(k, offered.shape[1]))
+            words[masks, : best.indices.shape[1]] = self.word_names[best.indices.cpu().numpy()]
+            probabilities[masks, : best.indices.shape[1]] = best.values.float().cpu().numpy()
+        return Predictions(words, probabilities)
+
+    @torch.inference_mode()
+    def predict_all(self, prompts: Sequence[Sequence[str | None]], min_probability: float) -> LikelyWords:
+        """All words of a least probability at each masked position.
+
+        Args:
+            prompts: as for `predict`; nothing is said of a mask that was cut off.
+            min_probability: of the whole vocabulary, in [0, 1].
+        """
+        found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
+            (np.zeros(0, int), np.zeros(0, object), np.zeros(0, np.float32))
+        ]
+        for masks, offered in self._offered(prompts):
+            row, column = (offered >= min_probability).nonzero(as_tuple=True)
+            probabilities = offered[row, column].float().cpu().numpy()
+            found.append((masks[row.cpu().numpy()], self.word_names[column.cpu().numpy()], probabilities))
+        return LikelyWords(*map(np.concatenate, zip(*found, strict=True)))
+
+    def _offered(self, prompts: Sequence[Sequence[str | None]]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Batch by batch the numbers of the masks, shape (n,), and the probability of each word, shape (n, n_words)."""
         ids = [self._prompt_ids(prompt) for prompt in prompts]
         counts = [sum(word is None for word in prompt) for prompt in prompts]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        words = np.full((int(starts[-1]), k), "", dtype=object)
-        probabilities = np.zeros((int(starts[-1]), k), dtype=np.float32)
         allowed = torch.tensor(sorted(self.vocabulary), device=self.model.device)
-        names = np.array([self.vocabulary[int(index)] for index in allowed], dtype=object)
         for rows, batch in self._batches(ids):
-            scores = self._mask_logits(batch)  # (n_masks, vocabulary size)
-            best = scores.softmax(-1)[:, allowed].topk(min(k, len(allowed)))
             kept = (batch["input_ids"] == self.tokenizer.mask_token_id).sum(1).tolist()
-            places = np.concatenate([np.arange(starts[row], starts[row] + n) for row, n in zip(rows, kept, strict=True)])
-            words[places, : best.indices.shape[1]] = names[best.indices.cpu().numpy()]
-            probabilities[places, : best.indices.shape[1]] = best.values.float().cpu().numpy()
-        return Predictions(words, probabilities)
+            masks = np.concatenate([np.arange(starts[row], starts[row] + n) for row, n in zip(rows, kept, strict=True)])
+            yield masks, self._mask_logits(batch).softmax(-1)[:, allowed]
 
     @torch.inference_mode()
     def sentence_vectors(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
@@ -145,7 +138,7 @@ class MaskedLM:
         return np.bincount(owners, weights=chosen, minlength=len(texts)) / np.maximum(counts, 1)
 
     def _prompt_ids(self, prompt: Sequence[str | None]) -> list[int]:
-        mask, known = self.tokenizer.mask_token_id, self._pieces
+        mask, known = self.tokenizer.mask_token_id, self._known
         ids: list[int] = []
         for word in prompt:
             ids += [mask] if word is None else known.get(word) or self.pieces(word)

@@ -1,7 +1,5 @@
 """BITE: the words it chooses, the edits it makes, and that fitting and applying are one function."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +13,7 @@ from lib.attacks.label_words import label_leans, label_words
 from lib.attacks.pairs import joined, replaced
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import split_words
-from lib.models.masked_lm import load_masked_lm
+from lib.models.masked_lm import LikelyWords, load_masked_lm
 
 EXACT = EditSettings(budget=0.5)
 
@@ -26,20 +24,17 @@ class StubLM:
     def __init__(self, offer, vectors=None):
         self.offer, self.vectors, self.n_prompts = offer, vectors, 0
 
-    def predict(self, prompts, k):
+    def predict_all(self, prompts, min_probability):
         self.n_prompts += len(prompts)
-        rows = []
+        found = []
         for prompt in prompts:
             for place in [index for index, word in enumerate(prompt) if word is None]:
                 before = prompt[place - 1] if place else None
                 after = prompt[place + 1] if place + 1 < len(prompt) else None
-                rows.append(self.offer(before, after)[:k])
-        words = np.full((len(rows), k), "", dtype=object)
-        probabilities = np.zeros((len(rows), k))
-        for index, offered in enumerate(rows):
-            for column, (word, probability) in enumerate(offered):
-                words[index, column], probabilities[index, column] = word, probability
-        return SimpleNamespace(words=words, probabilities=probabilities)
+                found.append([offer for offer in self.offer(before, after) if offer[1] >= min_probability])
+        masks = [index for index, offers in enumerate(found) for _ in offers]
+        words, probabilities = ([offer[part] for offers in found for offer in offers] for part in (0, 1))
+        return LikelyWords(np.array(masks, int), np.array(words, object), np.array(probabilities))
 
     def sentence_vectors(self, texts):
         return np.array([self.vectors(text) for text in texts])

@@ -31,6 +31,17 @@ def test_predictions_equal_the_model_called_directly_whatever_the_batch(model):
     assert torch.isclose(best[0], logits.softmax(-1)[sorted(model.vocabulary)].max())
 
 
+def test_all_words_of_a_least_probability_are_those_that_the_best_words_begin_with(model):
+    prompts = [["the", "plot", "was", None, "."], ["a", None, "film", "with", None, "."], ["the", None, "."]]
+    best, likely = model.predict(prompts, k=100), model.predict_all(prompts, 0.01)
+    fits = best.probabilities >= 0.01
+    assert 4 < fits.sum() < fits.size
+    expected = {(mask, best.words[mask, place]): best.probabilities[mask, place] for mask, place in np.argwhere(fits)}
+    assert dict(zip(zip(likely.masks, likely.words, strict=True), likely.probabilities, strict=True)) == expected
+    nothing = model.predict_all(prompts, 1.0)
+    assert len(nothing.masks) == len(nothing.words) == len(nothing.probabilities) == 0
+
+
 def test_a_prompt_without_mask_is_an_error(model):
     with pytest.raises(ValueError, match=r"at least one mask"):
         model.predict([["a", "film"]], k=1)
