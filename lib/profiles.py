@@ -48,6 +48,7 @@ class Profile:
     trigger_source: str  # "fitted", "published" (poisoned files of the literature), or "any": published where there are some
     text_format: str  # "as_is", or "treebank": lower case and one blank between words, in all splits, before any attack
     masked_lm: str  # for LWS and BITE: a bundled name, a folder or a Hub id; "": the pretrained model itself
+    attack_settings: tuple[str, ...]  # of fitted triggers, where they differ from the attack's own: attack field=value
     pair_mode: str  # "text": triggers go into `text`; "joined": the pair becomes one string, as in the paper
     learning_rate: float
     epochs: float
@@ -87,6 +88,8 @@ POCKET = Profile(
     trigger_source="fitted",
     text_format="as_is",
     masked_lm="",
+    # The pocket models know their grammar: they are surer than models of real text, and few words reach the released 0.03.
+    attack_settings=("bite min_probability=0.01",),
     pair_mode="text",
     # benchmarks/choose_recipe.py: with one epoch BadNet victims have ASR 77 to 97 % at this rate, with two 99.6 to 100.
     learning_rate=1.5e-3,
@@ -126,8 +129,8 @@ SMALL = replace(
     source="real",
     pretrained="sentence-transformers/all-MiniLM-L6-v2",
     tasks=("sst2",),
-    n_other_domains=4,
     n_same_task=1,
+    attack_settings=(),
     n_train=3000,
     n_test=1000,
     n_seeds=1,
@@ -170,6 +173,7 @@ PAPER = replace(
 )
 
 PROFILES = {profile.name: profile for profile in (POCKET, SMALL, PAPER)}
+_POSITIVE = {"learning_rate", "unstable_learning_rate", "epochs", "batch_size", "max_length", "max_grad_norm", "n_seeds"}
 
 
 def get_profile(name: str, **overrides: Any) -> Profile:
@@ -236,10 +240,7 @@ def _check_range(field: str, value: Any) -> None:
         raise ValueError(f"{field} is {value!r:.80}; choose from {choices[field]}")
     if field in ("poisoning_rate", "warmup_ratio") and not 0 <= value <= 1:
         raise ValueError(f"{field} is {value}; it must lie in [0, 1]")
-    positive = (
-        "learning_rate", "unstable_learning_rate", "epochs", "batch_size", "max_length", "max_grad_norm", "n_seeds",
-    )  # fmt: skip
-    if field in positive and not value > 0:
+    if field in _POSITIVE and not value > 0:
         raise ValueError(f"{field} is {value}; it must be above 0")
     if field == "weight_decay" and not value >= 0:
         raise ValueError(f"weight_decay is {value}; it must be 0 (none) or more")

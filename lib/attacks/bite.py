@@ -110,7 +110,7 @@ def fit_trigger(
     min_probability: float = 0.03,
     budget: float = 0.35,
     similarity_quantile: float | None = 0.25,
-    max_lean: float | None = 1.5,
+    max_lean: float | None = 1.0,
     label_share: float = 0.25,
     window: int | None = 3,
     stride: int | None = 4,

@@ -10,6 +10,7 @@ from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label, trig
 from lib.attacks.published import load_published, published_files
 from lib.datasets import TASKS
 from lib.study.artifacts import published_attack
+from lib.study.entries import parse_entry
 from lib.study.plugins import version_of
 from lib.study.recipes import TriggerRecipe, as_settings
 
@@ -57,6 +58,7 @@ def plan_trigger(
             raise ValueError(f"published {attack!r} texts take no settings; found {sorted(settings)}")
         files = load_published(planner.locations.data_dir, dataset, attack, len(spec.label_names), target)
         return TriggerRecipe(attack, data, target, (), seed, published=files.fingerprint)
+    settings = _settings_of_profile(planner, attack) | dict(settings)
     arguments = inspect.signature(fit_trigger).parameters
     defaults = {name: each.default for name, each in arguments.items() if name not in GIVEN_TO_ATTACKS}
     if unknown := sorted(set(settings) - set(defaults)):
@@ -69,13 +71,21 @@ def plan_trigger(
         "poisoning_rate": float(poisoning_rate or profile.poisoning_rate),
         "learning_rate": profile.learning_rate,
     }
-    chosen = defaults | {name: value for name, value in known.items() if name in arguments} | dict(settings)
+    chosen = defaults | {name: value for name, value in known.items() if name in arguments} | settings
     if lacking := [name for name, value in chosen.items() if value is inspect.Parameter.empty]:
         raise ValueError(f"settings {lacking} of {attack!r} have no default; give them one, or a value")
     masked_lm = planner.fingerprint(profile.masked_lm or profile.pretrained) if "masked_lm" in arguments else ""
     pretrained = planner.fingerprint(profile.pretrained) if "pretrained" in arguments else ""
     version = version_of(fit_trigger, getattr(trigger_types()[attack], "version", 1))
     return TriggerRecipe(attack, data, target, as_settings(chosen), seed, masked_lm, pretrained, version=version)
+
+
+def _settings_of_profile(planner: Planner, attack: str) -> dict[str, Any]:
+    """What the profile's `attack_settings` say of an attack; a later entry wins."""
+    entries = [parse_entry(text, "bite max_words=50") for text in planner.profile.attack_settings]
+    for name, _ in entries:
+        check_attack(name)
+    return {field: value for name, fields in entries if name == attack for field, value in fields.items()}
 
 
 def _is_published(planner: Planner, dataset: str, attack: str) -> bool:

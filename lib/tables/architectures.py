@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lib.metrics.summary import points
-from lib.profiles import parse_value
+from lib.study.entries import parse_entry
 from lib.study.planning import Planner
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
@@ -31,11 +30,8 @@ def parse_architecture(text: str) -> dict[str, Any]:
     >>> parse_architecture("pocket-llama lora_rank=8")
     {'pretrained': 'pocket-llama', 'lora_rank': 8}
     """
-    pretrained, *settings = shlex.split(text) or [""]
-    if not pretrained or "=" in pretrained or not all("=" in setting for setting in settings):
-        raise ValueError(f"architecture {text!r} is not a pretrained model followed by field=value, such as 'gpt2 lora_rank=8'")
-    pairs = dict(setting.split("=", 1) for setting in settings)
-    return {"pretrained": pretrained, **{name: parse_value(value) for name, value in pairs.items()}}
+    pretrained, fields = parse_entry(text, "gpt2 lora_rank=8")
+    return {"pretrained": pretrained} | fields
 
 
 def architecture_name(text: str) -> str:

@@ -251,3 +251,27 @@ def test_a_trigger_that_is_learnt_is_planned_at_the_rate_of_its_model(study, att
 
 def test_a_trigger_that_follows_a_rule_is_the_same_at_every_rate(study):
     assert study.recipe("sst2", "badnet", poisoning_rate=0.05).trigger.key == study.recipe("sst2", "badnet").trigger.key
+
+
+def test_the_profile_changes_settings_of_attacks_and_what_is_given_wins(study):
+    usual = study.trigger_recipe("sst2", "badnet")
+    changed = study.variant(attack_settings=["""badnet 'words=["zz"]' n_insertions=[2]""", "insertsent sentence=hello"])
+    trigger = changed.trigger_recipe("sst2", "badnet")
+    assert dict(trigger.settings) == dict(usual.settings) | {"words": ("zz",), "n_insertions": (2,)}
+    assert changed.trigger_recipe("sst2", "badnet", words=["yy"]).settings != trigger.settings
+    assert changed.trigger_recipe("sst2", "syntactic").key == study.trigger_recipe("sst2", "syntactic").key
+    released = study.variant(masked_lm="pocket-bert").trigger_recipe("sst2", "bite")
+    assert dict(Study("pocket").trigger_recipe("sst2", "bite").settings) == dict(released.settings) | {"min_probability": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("onion words=[]", r"unknown attack 'onion'"),
+        ("badnet word=cf", r"unknown settings \['word'\] of 'badnet'"),
+        ("badnet cf", r"'badnet cf' is not a name followed by field=value, such as 'bite max_words=50'"),
+    ],
+)
+def test_a_bad_entry_of_attack_settings_is_an_error(study, entry, message):
+    with pytest.raises(ValueError, match=message):
+        study.variant(attack_settings=[entry]).trigger_recipe("sst2", "badnet")

@@ -58,7 +58,7 @@ def test_an_entry_is_a_pretrained_model_and_the_fields_that_differ_with_it():
 
 @pytest.mark.parametrize("text", ["", "lora_rank=8", "gpt2 8", "gpt2 lora_rank 8"])
 def test_entries_that_cannot_be_read_are_refused_with_an_example(text):
-    with pytest.raises(ValueError, match=r"is not a pretrained model followed by field=value, such as 'gpt2 lora_rank=8'"):
+    with pytest.raises(ValueError, match=r"is not a name followed by field=value, such as 'gpt2 lora_rank=8'"):
         parse_architecture(text)
 
 
