@@ -1,8 +1,8 @@
-"""What the warnings of an unstable training are worth: excess loss and distance against the loss barrier, over rates and tasks.
+"""What the warnings of an unstable training are worth: excess loss and distance against the barrier, over rates and tasks.
 
-Run by hand: `python benchmarks/instability.py`. BadNet models of seeds that no table uses are trained at rates from the usual one
-up; each is joined with a clean model of its task by a straight line. A training is broken if the loss on that line has a barrier
-above `BROKEN`. The thresholds `MOST_EXCESS` and `MOST_MOVED` should be passed by broken trainings and by no other.
+Run by hand: `python benchmarks/instability.py`. BadNet models of seeds that no table uses are trained at rates from the usual
+one up; each is joined with a clean model of its task by a straight line. A training is broken if the loss on that line has a
+barrier above `BROKEN`. The thresholds `MOST_EXCESS` and `MOST_MOVED` should be passed by broken trainings and by no other.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ def described(victims: pd.DataFrame) -> str:
     """How many trainings with a barrier and without one pass each threshold."""
     lines = []
     for is_broken, group in victims.groupby("is_broken"):
+        kind, above = "with" if is_broken else "without", group["excess_loss"] > MOST_EXCESS
         lines.append(
-            f"{len(group)} trainings {'with' if is_broken else 'without'} a barrier: {(group['excess_loss'] > MOST_EXCESS).sum()} "
-            f"have an excess loss above {MOST_EXCESS}, {(group['instability'] != '').sum()} a warning by their losses, "
+            f"{len(group)} trainings {kind} a barrier: {above.sum()} have an excess loss above {MOST_EXCESS}, "
+            f"{(group['instability'] != '').sum()} a warning by their losses, "
             f"{(group['moved'] > MOST_MOVED).sum()} moved more than {MOST_MOVED:g} times as far as a clean model, "
             f"{group['is_warned'].sum()} have any warning; excess at most {group['excess_loss'].max():.3f}, moved "
             f"{group['moved'].min():.1f} to {group['moved'].max():.1f} times as far"

@@ -5,6 +5,7 @@ are in `lib.models.pocket_models`: `--model pocket-llama`, or all of them, one a
 """
 
 import argparse
+import hashlib
 import math
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from lib.models.batches import pad, sorted_batches
 from lib.models.loop import Batch, LoopSettings, train
 from lib.models.pocket_models import MAX_POSITIONS, POCKET_MODELS
 from lib.models.pretraining_losses import IGNORED, PretrainingLosses, mask_pieces, next_pieces
+from lib.models.progress import Progress
 from lib.paths import POCKET
 
 # The order of floating-point sums depends on it: a fixed number gives the same weights whatever the number of cores.
@@ -96,6 +98,7 @@ def _optimise(
     rows: list[dict[str, Any]],
     settings: PretrainingSettings,
     report: Callable[[int, list[float]], None] | None,
+    progress: Progress | None,
 ) -> float:
     """Train the model in place; the mean loss of the pieces over the last hundred steps."""
     loss_weights = torch.tensor([1.0, settings.pooled_weight, settings.next_sentence_weight])
@@ -124,12 +127,16 @@ def _optimise(
     )
     losses_of = PretrainingLosses(model)
     groups = [{"params": losses_of.parameters()}]  # everything decays
-    train(losses_of, _batches(name, tokenizer, rows, settings), loss, loop_settings, groups=groups, on_step=on_step)
+    batches = _batches(name, tokenizer, rows, settings)
+    train(losses_of, batches, loss, loop_settings, groups=groups, on_step=on_step, progress=progress)
     return recent()[0]
 
 
 def pretrain(
-    name: str, settings: PretrainingSettings, report: Callable[[int, list[float]], None] | None = None
+    name: str,
+    settings: PretrainingSettings,
+    report: Callable[[int, list[float]], None] | None = None,
+    progress_file: Path | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, float]:
     """Pretrain one pocket model and its tokenizer from nothing: language modelling and next-sentence prediction.
 
@@ -137,6 +144,7 @@ def pretrain(
         name: a key of `POCKET_MODELS`.
         settings: corpus, optimisation and seed.
         report: called about twenty times with the step and three losses: pieces, summary, next sentence.
+        progress_file: keeps the state of the training until it ends, so that one that was killed goes on.
 
     Returns:
         The model in evaluation mode, its tokenizer, and the mean loss of the pieces over the last hundred steps, in nats.
@@ -149,6 +157,8 @@ def pretrain(
     if settings.n_steps < 1 or settings.n_sentences < 1:
         raise ValueError(f"steps and sentences must be at least 1, found {settings.n_steps} and {settings.n_sentences}")
     lines = pretraining_corpus(settings.n_sentences, settings.seed)
+    identity = hashlib.sha256("\n".join([torch.__version__, name, repr(settings), *lines]).encode()).hexdigest()
+    progress = Progress(progress_file, identity, math.ceil(settings.n_steps / 50)) if progress_file else None
     tokenizer = build_tokenizer(lines, settings.vocab_size, POCKET_MODELS[name].inputs, MAX_POSITIONS)
     rows = _encode(lines, tokenizer, settings.max_length, np.random.default_rng(settings.seed))
     torch.manual_seed(settings.seed)
@@ -156,7 +166,7 @@ def pretrain(
     n_threads = torch.get_num_threads()
     torch.set_num_threads(_N_THREADS)
     try:
-        loss = _optimise(name, model, tokenizer, rows, settings, report)
+        loss = _optimise(name, model, tokenizer, rows, settings, report, progress)
     finally:
         torch.set_num_threads(n_threads)
     model.config.initializer_range = 0.02  # BERT's own value again, for the head that fine-tuning adds
@@ -192,8 +202,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     for name in POCKET_MODELS if options.model == "all" else [options.model]:
         try:
-            model, tokenizer, loss = pretrain(name, settings, report)
+            progress_file = options.output / f".{name}.progress"
+            model, tokenizer, loss = pretrain(name, settings, report, progress_file)
             save(model, tokenizer, options.output / name)
+            progress_file.unlink(missing_ok=True)
         except (ValueError, OSError) as error:
             print(f"pretrain_pocket: {error}", file=sys.stderr)
             return 1

@@ -23,6 +23,25 @@ def test_the_same_settings_give_bit_identical_weights():
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("name", ["pocket-bert", "pocket-roberta"])  # RoBERTa and decoders get a layer that is not saved
+def test_a_killed_pretraining_goes_on_to_the_same_weights(name, tmp_path):
+    settings, file, steps = dataclasses.replace(TINY, n_steps=8), tmp_path / "out" / "progress", []
+
+    def kill(step, _):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(name, settings, kill, file)
+    whole = pretrain(name, settings)[0].state_dict()
+    resumed = pretrain(name, settings, lambda step, _: steps.append(step), file)[0].state_dict()
+    assert steps[0] == 6 and steps[-1] == 8
+    assert all(torch.equal(tensor, resumed[key]) for key, tensor in whole.items())
+    steps.clear()
+    pretrain(name, dataclasses.replace(settings, seed=1), lambda step, _: steps.append(step), file)
+    assert steps[0] == 1  # the state of another training is not gone on with
+
+
 def test_another_seed_gives_other_weights():
     other = pretrain("pocket-bert", dataclasses.replace(TINY, seed=1))[0]
     word_embeddings = "bert.embeddings.position_embeddings.weight"

@@ -1,16 +1,23 @@
-"""The training loop: a model, batches and a loss. Fine-tuning, the policy of LWS and pretraining differ in these alone."""
+"""The training loop: a model, batches and a loss. Fine-tuning, the policy of LWS and pretraining differ in these alone.
+
+A loss may be cross-entropy, a negative one (unlearning), a distance to a teacher's logits that came with the batch, or a
+penalty on the model's parameters.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
+
+from lib.models.progress import Progress
 
 Batch = Mapping[str, Any]
 Loss = Callable[[Any, Batch], Tensor]
@@ -46,25 +53,22 @@ def train(
     *,
     groups: Sequence[dict[str, Any]] | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
     """Train a model in place, on the device where it is; leaves it in training mode.
 
-    The loss may be anything that a backward pass can go through: cross-entropy, a negative one (unlearning), a distance to
-    a teacher's logits that came with the batch, a penalty on the model's parameters. Dropout draws from torch's global
-    generator, which the caller seeds. Started by `accelerate launch`, processes share every batch between them.
+    Dropout draws from the global generator of torch, which the caller seeds. After `accelerate launch` processes share batches.
 
     Args:
         model: modified. What the loss needs beyond it (a teacher, a policy) stands on the same device already.
         batches: at least `n_steps` dictionaries; their tensors, one row per example, are moved to the model's device.
-        loss, settings: a scalar of the model and one batch, and how the steps are made.
+        loss, settings: a scalar of the model and a batch; how the steps are made.
         groups: of parameters, as `torch.optim` takes them; default see `parameter_groups`.
         on_step: called after every step with its number, from 1, and its loss, which is still on the device.
+        progress: goes on where a killed training was; given the same batches, it passes over those that were done.
 
     Returns:
-        The loss of each step, before its update.
-
-    Raises:
-        ValueError: for fewer batches than steps.
+        The loss of each step, before its update. Fewer batches than steps are a `ValueError`.
     """
     from accelerate import Accelerator
 
@@ -74,17 +78,20 @@ def train(
     # optimizer is not prepared: that is for scaled losses and accumulated gradients, and costs a little every step.
     accelerator = Accelerator(mixed_precision="no", device_placement=False)
     prepared = accelerator.prepare(model.train())
+    state = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    done, kept = progress.restore(**state) if progress else (0, None)
     # One tensor for all: a scalar kept of every step would pin the memory round it, gigabytes in a long pretraining.
-    losses = torch.zeros(settings.n_steps, device=device)
-    for step, batch in enumerate(_first(batches, settings.n_steps), start=1):
+    losses = torch.zeros(settings.n_steps, device=device) if kept is None else kept.to(device)
+    for step, batch in islice(enumerate(_first(batches, settings.n_steps), start=1), done, None):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             value = loss(prepared, _placed(batch, device, accelerator))
         accelerator.backward(value)
         accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        for update in (optimizer.step, schedule.step, optimizer.zero_grad):
+            update()
         losses[step - 1] = value.detach()
+        if progress and step < settings.n_steps:
+            progress.keep(step, losses, **state)
         if on_step:
             on_step(step, losses[step - 1])
     return accelerator.reduce(losses, "mean").tolist()
