@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[6, 7])
     parser.add_argument("--cache", default="", help="folder of the store; default the study's")
     options = parser.parse_args()
-    study, parts = Study("pocket", cache_dir=options.cache), []
+    study, parts = Study("pocket", cache_dir=options.cache, n_seeds=max(options.seeds) + 1), []
     for task, rate in product(options.tasks, options.rates):
         way = coefficient_table(study, [task], ["badnet"], ["same_task"], COEFFICIENTS, seeds=options.seeds, learning_rate=rate)
         named = [f"{task}, rate {rate:g}, seed {seed}" for seed in way["seed"]]

@@ -63,7 +63,7 @@ class Profile:
     unstable_learning_rate: float  # notebook 06 shows what a training that leaves the basin does to a merge
     n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU; on Ray as many as the cluster has room for
     engine: str  # "processes" of this machine, or "ray": a Ray cluster
-    num_gpus: float  # of one training on a Ray cluster
+    num_gpus: float = 0.0  # of one training on a Ray cluster
     plugins: str = ""  # modules or Python files with own attacks, merge methods and defenses, separated by commas
 
     @property
@@ -118,7 +118,6 @@ POCKET = Profile(
     unstable_learning_rate=1.1e-2,  # of three victims all stray and two are good alone; up to 9e-3 none strays far
     n_jobs=0,
     engine="processes",
-    num_gpus=0.0,
 )
 
 # 5e-5 with warm-up, clipping and shuffled batches was stable for both victims and all partners (one seed), and so was one
