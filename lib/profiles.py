@@ -101,17 +101,15 @@ POCKET = Profile(
     max_length=96,
     lora_rank=0,
     precision="auto",
-    # Sizes by the common recipe, then each by its own, found by one rule for all: benchmarks/choose_recipe.py.
+    # Kinds by the common recipe; sizes each by its own, found by one rule for all: benchmarks/choose_recipe.py.
     architectures=(
-        "pocket-bert-small",
         "pocket-bert",
-        "pocket-bert-large",
-        "pocket-bert-small learning_rate=4e-3",
-        "pocket-bert learning_rate=1.5e-3",
-        "pocket-bert-large learning_rate=8e-4",
         "pocket-roberta",
         "pocket-llama",
         "pocket-mistral",
+        "pocket-bert-small learning_rate=4e-3",
+        "pocket-bert learning_rate=1.5e-3",
+        "pocket-bert-large learning_rate=8e-4",
         "pocket-bert lora_rank=8 learning_rate=5e-3",
         "pocket-llama lora_rank=8 learning_rate=5e-3",
     ),
