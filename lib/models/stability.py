@@ -10,8 +10,8 @@ import pandas as pd
 
 SMOOTHED = 5  # points averaged before a curve is judged
 LEARNT, AT_CHANCE = 0.75, 0.9  # shares of the chance loss: below the first a model has learnt, above the second it has not
-# benchmarks/instability.py, trainings of pocket-bert on four tasks at 1 to 7 times the usual rate, against the loss barrier on the
-# way to a clean model: one of 15 without a barrier is above it, and four of five with one of more than 0.05 nats.
+# benchmarks/instability.py, trainings of pocket-bert on four tasks at 1 to 7 times the usual rate, against the loss barrier on
+# the way to a clean model: one of 15 without a barrier is above it, and four of five with one of more than 0.05 nats.
 MOST_EXCESS = 0.02
 
 
