@@ -102,13 +102,18 @@ def _fitted(
 
 
 def word_threshold(scores: Sequence[np.ndarray], removed_share: float) -> float:
-    """The threshold that takes out no more than a share of the words of some texts, apart from ties.
+    """The threshold that takes out a share of the words of some texts, rounded down, apart from ties.
 
-    Words without a score are kept whatever the threshold, and do not count. Infinity if there is no other: nothing is removed.
+    It lies half way between the last score that stays and the first that goes, so that rounding decides nothing. Words without
+    a score are kept whatever the threshold, and do not count. Infinity where the share is less than a word.
+
+    >>> word_threshold([np.array([1.0, 5.0, 2.0]), np.array([np.nan]), np.array([3.0])], 0.25)
+    4.0
     """
     values = np.concatenate([*scores, np.zeros(0)])
-    values = values[~np.isnan(values)]
-    return float(np.quantile(values, 1 - removed_share, method="higher")) if len(values) else np.inf
+    values = np.sort(values[~np.isnan(values)])
+    n_removed = int(removed_share * len(values) + 1e-9)
+    return float(values[-n_removed - 1 : len(values) - n_removed + 1].mean()) if n_removed else np.inf
 
 
 def accuracy_threshold(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib.models.batches import token_batches
-from lib.models.leave_one_out import pack, packed_batches
+from lib.models.leave_one_out import WHOLE, Packed, pack, packed_batches
 from lib.models.pretrained import from_hub, load_tokenizer, resolve_pretrained
 from lib.models.word_pieces import WordPieces
 
@@ -70,18 +70,18 @@ class CausalLM(WordPieces):
         behind = [np.zeros(len(words)) for words in pieces]  # sums over what follows each deleted word
         for batch, inputs in packed_batches(rows, TOKENS_PER_BATCH):
             for row, chosen in zip(batch, self._asked(batch, inputs), strict=True):
-                owners = np.array(row.owners)
-                if (owners == -1).any():
-                    whole[row.text] = chosen[owners == -1]
-                behind[row.text] += np.bincount(owners[owners >= 0], chosen[owners >= 0], len(behind[row.text]))
+                is_whole = row.owners == WHOLE
+                if is_whole.any():
+                    whole[row.text] = chosen[is_whole]
+                behind[row.text] += np.bincount(row.owners[~is_whole], chosen[~is_whole], len(behind[row.text]))
         return [_means(*each) for each in zip(whole, behind, pieces, map(len, texts), strict=True)]
 
-    def _asked(self, batch: list, inputs: dict[str, Tensor]) -> list[np.ndarray]:
+    def _asked(self, batch: list[Packed], inputs: dict[str, Tensor]) -> list[np.ndarray]:
         """Log-likelihoods of what each row of a batch asks for."""
         logits = self.model(**{name: values.to(self.model.device) for name, values in inputs.items()}).logits.float()
         counts = [len(row.slots) for row in batch]
         rows = np.repeat(np.arange(len(batch)), counts)
-        slots, targets = (np.concatenate([getattr(row, name) for row in batch]).astype(int) for name in ("slots", "targets"))
+        slots, targets = (np.concatenate([getattr(row, name) for row in batch]) for name in ("slots", "targets"))
         chosen = logits.log_softmax(-1)[rows, slots, targets]
         return np.split(chosen.double().cpu().numpy(), np.cumsum(counts)[:-1])
 

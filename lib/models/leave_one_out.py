@@ -8,65 +8,72 @@ that they have in the variant. That is half of the tokens of all variants writte
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.models.batches import pad
-
 PACK = 256  # tokens of a row: attention is between all of them, so that long rows waste more than they share
+WHOLE = -1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Packed:
-    """A row of tokens, and which of their predictions are asked for. Slots are numbered from 0 in each row."""
+    """A row of n tokens, and m of their predictions. Places in the row are called slots; all arrays hold whole numbers."""
 
     text: int
-    tokens: list[int]
-    positions: list[int]
-    branches: list[int]  # 0: the text itself
-    sees: list[int]  # tokens of the text before this position are visible to a branch
-    slots: list[int] = field(default_factory=list)  # where a prediction is read,
-    targets: list[int] = field(default_factory=list)  # of which token,
-    owners: list[int] = field(default_factory=list)  # for which variant: -1 the text itself, else the word left out
+    tokens: np.ndarray  # (n,)
+    positions: np.ndarray  # (n,)
+    branches: np.ndarray  # (n,), 0: the text itself
+    sees: np.ndarray  # (n,): a branch sees the tokens of the text before this position
+    slots: np.ndarray  # (m,): where a prediction is read,
+    targets: np.ndarray  # (m,): of which token,
+    owners: np.ndarray  # (m,): for which variant: `WHOLE`, or the word left out
 
 
 def pack(text: int, words: Sequence[Sequence[int]], start_token: int) -> Iterator[Packed]:
-    """The rows of one text.
+    """The rows of one text: most texts have one; each has the text itself and some of the branches.
 
     Args:
         text: its number.
-        words: the token ids of each word, at least one word.
+        words: the token ids of each word, at least one token in all.
         start_token: stands before the first word.
     """
-    tokens = [start_token, *(token for word in words for token in word)]
-    ends = np.cumsum([1, *map(len, words)]).tolist()  # word i is tokens[ends[i] : ends[i + 1]]
-    limit = max(PACK, 4 * len(tokens))
-    row = _row(text, tokens)
-    row.slots, row.targets, row.owners = list(range(len(tokens) - 1)), tokens[1:], [-1] * (len(tokens) - 1)
-    for word, (begin, end) in enumerate(pairwise(ends)):
-        branch = tokens[end:-1]  # the last token predicts nothing
-        if len(row.tokens) + len(branch) > limit:
-            yield row
-            row = _row(text, tokens)
-        if end < len(tokens):  # what follows the word, predicted first by what stands before it
-            first, targets = len(row.tokens), tokens[end:]
-            row.slots += [begin - 1, *range(first, first + len(branch))]
-            row.targets += targets
-            row.owners += [word] * len(targets)
-        row.tokens += branch
-        row.positions += range(begin, begin + len(branch))
-        row.branches += [word + 1] * len(branch)
-        row.sees += [begin] * len(branch)
-    yield row
+    tokens = np.array([start_token, *(token for word in words for token in word)])
+    n = len(tokens) - 1  # the last token predicts nothing
+    ends = np.cumsum([1, *map(len, words)])
+    begins, ends = ends[:-1], ends[1:]  # word i is tokens[begins[i] : ends[i]]
+    lengths = np.maximum(n - ends, 0)  # of the branches
+    first = True
+    for group in _groups(lengths, max(PACK, 4 * n) - n):
+        owners = np.repeat(group, lengths[group])
+        offsets = np.arange(len(owners)) - np.repeat(np.cumsum(lengths[group]) - lengths[group], lengths[group])
+        sources = ends[owners] + offsets
+        followed = group[ends[group] <= n]  # what follows a deleted word is predicted first by what stands before it
+        itself = np.arange(n) if first else np.arange(0)
+        yield Packed(
+            text,
+            tokens=np.concatenate([tokens[:-1], tokens[sources]]),
+            positions=np.concatenate([np.arange(n), begins[owners] + offsets]),
+            branches=np.concatenate([np.zeros(n, dtype=int), owners + 1]),
+            sees=np.concatenate([np.zeros(n, dtype=int), begins[owners]]),
+            slots=np.concatenate([itself, begins[followed] - 1, n + np.arange(len(owners))]),
+            targets=np.concatenate([tokens[itself + 1], tokens[ends[followed]], tokens[sources + 1]]),
+            owners=np.concatenate([np.full(len(itself), WHOLE), followed, owners]),
+        )
+        first = False
 
 
-def _row(text: int, tokens: list[int]) -> Packed:
-    n = len(tokens) - 1
-    return Packed(text, tokens[:-1], list(range(n)), [0] * n, [0] * n)
+def _groups(lengths: np.ndarray, room: int) -> Iterator[np.ndarray]:
+    """Words whose branches share a row, in order: together no longer than `room` unless there is only one."""
+    start, used = 0, 0
+    for word, length in enumerate(lengths.tolist()):
+        if used + length > room and word > start:
+            yield np.arange(start, word)
+            start, used = word, 0
+        used += length
+    yield np.arange(start, len(lengths))
 
 
 def packed_batches(rows: Sequence[Packed], n_tokens: int) -> Iterator[tuple[list[Packed], dict[str, Tensor]]]:
@@ -78,11 +85,19 @@ def packed_batches(rows: Sequence[Packed], n_tokens: int) -> Iterator[tuple[list
         while stop < len(order) and (stop + 1 - start) * len(order[stop].tokens) <= n_tokens:
             stop += 1
         batch, start = order[start:stop], stop
-        positions, branches, sees = (pad([getattr(row, name) for row in batch]) for name in ("positions", "branches", "sees"))
-        is_text = pad([[1] * len(row.tokens) for row in batch]).bool()
-        branches[~is_text] = -1  # padding looks at padding: a token that looks at nothing is NaN
+        tokens, positions, sees = (
+            _padded([getattr(row, name) for row in batch], 0) for name in ("tokens", "positions", "sees")
+        )
+        branches = _padded([row.branches for row in batch], -1)  # padding looks at padding: what looks at nothing is NaN
         length = branches.shape[1]
         own = (branches[:, :, None] == branches[:, None, :]) & torch.ones(length, length).tril().bool()
         shared = (branches[:, None, :] == 0) & (positions[:, None, :] < sees[:, :, None])
         mask = torch.zeros(len(batch), 1, length, length).masked_fill(~(own | shared)[:, None], torch.finfo(torch.float32).min)
-        yield batch, {"input_ids": pad([row.tokens for row in batch]), "position_ids": positions, "attention_mask": mask}
+        yield batch, {"input_ids": tokens, "position_ids": positions, "attention_mask": mask}
+
+
+def _padded(rows: Sequence[np.ndarray], value: int) -> Tensor:
+    padded = np.full((len(rows), len(rows[-1])), value)  # the last row is the longest
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return torch.from_numpy(padded)

@@ -122,7 +122,6 @@ def logits_of(model: FolderModel, texts: Texts) -> np.ndarray:
     return predict_logits(network_of(model), texts.encoded(model.folder))
 
 
-@torch.inference_mode()
 def mean_states_of(model: FolderModel, texts: Texts) -> np.ndarray:
     """What each layer makes of the texts: the mean over a text's tokens, float32, shape (n, n_layers, width).
 
@@ -132,7 +131,8 @@ def mean_states_of(model: FolderModel, texts: Texts) -> np.ndarray:
     means = []
     for batch in encoded.batches:
         inputs = {name: values.to(network.device) for name, values in batch.items()}
-        states = torch.stack(network(**inputs, output_hidden_states=True).hidden_states[1:], dim=1)
+        with torch.inference_mode():  # not round `network_of`: its tensors must take other weights later
+            states = torch.stack(network(**inputs, output_hidden_states=True).hidden_states[1:], dim=1)
         mask = inputs["attention_mask"][:, None, :, None]
         means.append(((states * mask).sum(2) / mask.sum(2)).float().cpu().numpy())
     stacked = np.concatenate(means)
