@@ -247,7 +247,5 @@ def _check_range(field: str, value: Any) -> None:
         raise ValueError(f"{field} is {value}; it must be above 0")
     if field == "weight_decay" and not value >= 0:
         raise ValueError(f"weight_decay is {value}; it must be 0 (none) or more")
-    if field == "lora_rank" and value < 0:
-        raise ValueError(f"lora_rank is {value}; it must be 0 (all weights are trained) or more")
-    if field.startswith(("n_", "num_")) and value < 0:
+    if field.startswith(("n_", "num_", "lora_rank")) and value < 0:
         raise ValueError(f"{field} is {value}; it must be 0 (all) or more")

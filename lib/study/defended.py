@@ -61,14 +61,13 @@ def defended(
     if defense.family == "post_training":
         return study.derive(name, everyone, clean, drawn, **settings)
     assert clean is not None  # every input filter is fitted on clean texts
-    max_length = study.profile.max_length
 
     def fit() -> Any:
-        given = given_to(recipe, drawn, study.locations) | {"max_length": max_length}
+        given = given_to(recipe, drawn, study.locations) | {"max_length": study.profile.max_length}
         return defense.call(model, load_rows(clean, study.locations), settings=resolved, **given)
 
-    asked = max_length if defense.takes("max_length") else 0
-    return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn, asked).key, _named(name, model))
+    read = study.profile.max_length if defense.takes("max_length") else 0
+    return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn, read).key, _named(name, model))
 
 
 def _clean(study: Study, name: str, defense: Defense, dataset: str, seed: int) -> DataRecipe | None:
