@@ -48,6 +48,7 @@ class Profile:
     trigger_source: str  # "fitted", "published" (poisoned files of the literature), or "any": published where there are some
     text_format: str  # "as_is", or "treebank": lower case and one blank between words, in all splits, before any attack
     masked_lm: str  # for LWS and BITE: a bundled name, a folder or a Hub id; "": the pretrained model itself
+    causal_lm: str  # for ONION: a bundled name, a folder or a Hub id
     attack_settings: tuple[str, ...]  # of fitted triggers, where they differ from the attack's own: attack field=value
     pair_mode: str  # "text": triggers go into `text`; "joined": the pair becomes one string, as in the paper
     learning_rate: float
@@ -88,6 +89,7 @@ POCKET = Profile(
     trigger_source="fitted",
     text_format="as_is",
     masked_lm="",
+    causal_lm="pocket-llama",
     # The pocket models know their grammar: they are surer than models of real text, and few words reach the released 0.03.
     attack_settings=("bite min_probability=0.01",),
     pair_mode="text",
@@ -137,6 +139,7 @@ SMALL = replace(
         "sentence-transformers/all-MiniLM-L6-v2 lora_rank=8 learning_rate=1e-3",
     ),
     masked_lm="bert-base-uncased",  # all-MiniLM-L6-v2 has no masked-LM head; this one has its vocabulary
+    causal_lm="gpt2",
     learning_rate=5e-5,
     epochs=3.0,
     warmup_ratio=0.1,
@@ -241,7 +244,5 @@ def _check_range(field: str, value: Any) -> None:
         raise ValueError(f"{field} is {value}; it must be above 0")
     if field == "weight_decay" and not value >= 0:
         raise ValueError(f"weight_decay is {value}; it must be 0 (none) or more")
-    if field == "lora_rank" and value < 0:
-        raise ValueError(f"lora_rank is {value}; it must be 0 (all weights are trained) or more")
-    if field.startswith(("n_", "num_")) and value < 0:
+    if field.startswith(("n_", "num_", "lora_rank")) and value < 0:
         raise ValueError(f"{field} is {value}; it must be 0 (all) or more")

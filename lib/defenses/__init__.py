@@ -5,10 +5,17 @@ May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 
 from __future__ import annotations
 
+from lib.defenses import dan, onion, rap, strip
 from lib.defenses.families import KINDS, NEEDS, Defense
 
 # A new defense is one file, and one line here.
-DEFENSES: dict[str, Defense] = {}
+DEFENSES: dict[str, Defense] = {
+    "onion": Defense("input_filter", onion.fit, ("clean texts", "language model")),
+    "onion_masked": Defense("input_filter", onion.fit_masked, ("clean texts", "language model")),
+    "strip": Defense("input_filter", strip.fit, ("clean texts", "extra passes")),
+    "rap": Defense("input_filter", rap.fit, ("clean labelled data", "target label", "extra passes")),
+    "dan": Defense("input_filter", dan.fit, ("clean labelled data", "extra passes")),
+}
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]
 

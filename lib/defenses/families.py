@@ -10,8 +10,9 @@
 | ensemble | `ensemble` | `combine(logits, ...)` | logits, shape (n, n_labels), from those of all models |
 
 A function of the kind `training` modifies the model in place. Every further argument is a setting of the defense, with a
-default; `seed`, `masked_lm` and `pretrained` are given by the study to a function that names them. No function sees a triggered
-text, a poison flag, the target label or a test split.
+default; `seed`, `masked_lm`, `causal_lm` and `pretrained` are given by the study to a function that names them, and to an input
+filter `max_length`, the tokens that the model reads. No function sees a triggered text, a poison flag or a test split, nor the
+target label, unless whoever calls it gives it as a setting.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NEEDS = (
     "training data", "clean texts", "clean labelled data", "other models", "language model", "target label", "poisoning rate",
     "extra passes",
 )  # fmt: skip
-GIVEN = ("seed", "masked_lm", "pretrained")  # by the study; no settings
+GIVEN = ("seed", "masked_lm", "causal_lm", "pretrained", "max_length")  # by the study; no settings
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Defense:
         version: bump when the same settings would do something else.
 
     Raises:
-        ValueError: for an unknown kind or need, or a setting without default.
+        ValueError: for an unknown kind or need, a setting without default, or `max_length` where no model reads texts.
     """
 
     kind: str
@@ -64,6 +65,8 @@ class Defense:
             raise ValueError(f"unknown needs {unknown}; choose from {list(NEEDS)}")
         if lacking := [name for name, default in self.settings.items() if default is inspect.Parameter.empty]:
             raise ValueError(f"settings {lacking} of {self.function.__name__} have no default; give them one")
+        if self.kind != "input_filter" and self.takes("max_length"):
+            raise ValueError(f"max_length is given to input filters, and {self.function.__name__} is a {self.kind}")
 
     @property
     def family(self) -> str:

@@ -90,6 +90,32 @@ def sorted_batches(rows: np.ndarray, lengths: np.ndarray, n_batches: int, rng: n
     return [batches[position] for position in rng.permutation(n_batches)]
 
 
+def token_batches(
+    ids: Sequence[Sequence[int]], pad_token_id: int, n_tokens: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Row numbers and padded tensors; rows of similar length share a batch, short ones many at a time, long ones few.
+
+    Args:
+        ids: token ids of n texts, any lengths.
+        pad_token_id: fills the rows up.
+        n_tokens: of a batch, padding included; a longer row is a batch of its own.
+        device: where the tensors are put.
+
+    Yields:
+        Which rows, and their `input_ids` and `attention_mask`, shape (rows, longest row of the batch).
+    """
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    start = 0
+    while start < len(order):
+        stop = start + 1  # the longest row of a batch is its last
+        while stop < len(order) and (stop + 1 - start) * len(ids[order[stop]]) <= n_tokens:
+            stop += 1
+        rows, start = order[start:stop], stop
+        padded = pad([ids[row] for row in rows], pad_token_id)
+        mask = pad([[1] * len(ids[row]) for row in rows])
+        yield rows, {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
+
+
 def pad_columns(tokenizer: PreTrainedTokenizerBase, encoded: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, Tensor]:
     """What the tokenizer made of n texts as tensors of shape (n, longest), padded on the tokenizer's side.
 

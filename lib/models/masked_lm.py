@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.models.batches import pad
+from lib.models.batches import token_batches
 from lib.models.pretrained import from_hub, resolve_pretrained
 from lib.models.word_pieces import WordPieces
 
@@ -137,6 +137,32 @@ class MaskedLM(WordPieces):
         counts = np.bincount(owners, minlength=len(texts))
         return np.bincount(owners, weights=chosen, minlength=len(texts)) / np.maximum(counts, 1)
 
+    @torch.inference_mode()
+    def surprisals(self, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """How unexpected each word is where it stands, -log p(word | all others) in nats, shape (n_words,) each.
+
+        All pieces of a word are masked at once, and their log-probabilities are added. Words behind `room` are NaN.
+        """
+        mask, before = self.tokenizer.mask_token_id, len(self._frame[0])
+        found = [np.full(len(words), np.nan) for words in texts]
+        prompts, truths, owners = [], [], []
+        for row, words in enumerate(texts):
+            pieces = [self.pieces(word) for word in self.readable(words, self.room)]
+            ids = self._wrapped([piece for word in pieces for piece in word])
+            start = before
+            for place, word in enumerate(pieces):
+                prompts.append([*ids[:start], *[mask] * len(word), *ids[start + len(word) :]])
+                truths.append(word)
+                owners.append((row, place))
+                start += len(word)
+        for rows, batch in self._batches(prompts):
+            asked = [piece for row in rows for piece in truths[row]]
+            scores = self._mask_logits(batch).log_softmax(-1).gather(1, torch.tensor(asked, device=self.model.device)[:, None])
+            ends = np.cumsum([len(truths[row]) for row in rows])[:-1]
+            for row, chosen in zip(rows, np.split(scores[:, 0].double().cpu().numpy(), ends), strict=True):
+                found[owners[row][0]][owners[row][1]] = -chosen.sum()
+        return found
+
     def _prompt_ids(self, prompt: Sequence[str | None]) -> list[int]:
         mask, known = self.tokenizer.mask_token_id, self._known
         ids: list[int] = []
@@ -144,8 +170,8 @@ class MaskedLM(WordPieces):
             ids += [mask] if word is None else known.get(word) or self.pieces(word)
         if mask not in ids:
             raise ValueError(f"a prompt needs at least one mask, found none in {list(prompt)}")
-        if len(ids) > self._room:  # keep the surroundings of the first mask
-            start = max(0, min(ids.index(mask) - self._room // 2, len(ids) - self._room))
+        if len(ids) > self.room:  # keep the surroundings of the first mask
+            start = max(0, min(ids.index(mask) - self.room // 2, len(ids) - self.room))
             ids = ids[start:]
         return self._wrapped(ids)
 
@@ -157,26 +183,17 @@ class MaskedLM(WordPieces):
         return ids[:mask], ids[mask + 1 :]
 
     @property
-    def _room(self) -> int:
+    def room(self) -> int:
+        """Pieces of a text that are read."""
         return MAX_LENGTH - sum(map(len, self._frame))
 
     def _wrapped(self, pieces: list[int]) -> list[int]:
         before, after = self._frame
-        return [*before, *pieces[: self._room], *after]
+        return [*before, *pieces[: self.room], *after]
 
     def _batches(self, ids: Sequence[list[int]]) -> Any:
         """Row numbers and padded tensors; texts of similar length share a batch."""
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        start = 0
-        while start < len(order):
-            stop = start + 1  # the longest row of a batch is its last
-            while stop < len(order) and (stop + 1 - start) * len(ids[order[stop]]) <= TOKENS_PER_BATCH:
-                stop += 1
-            rows, start = order[start:stop], stop
-            padded = pad([ids[row] for row in rows], self.tokenizer.pad_token_id)
-            mask = pad([[1] * len(ids[row]) for row in rows])
-            device = self.model.device
-            yield rows, {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
+        return token_batches(ids, self.tokenizer.pad_token_id, TOKENS_PER_BATCH, self.model.device)
 
     def _mask_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits at the masks, row by row, shape (n_masks, vocabulary size).

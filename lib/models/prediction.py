@@ -119,12 +119,36 @@ class _Network:
 
 def logits_of(model: FolderModel, texts: Texts) -> np.ndarray:
     """Logits of a model with a folder, float32, shape (n, n_labels); its weights are asked for unless they are loaded."""
+    return predict_logits(network_of(model), texts.encoded(model.folder))
+
+
+def mean_states_of(model: FolderModel, texts: Texts) -> np.ndarray:
+    """What each layer makes of the texts: the mean over a text's tokens, float32, shape (n, n_layers, width).
+
+    Padding has no part in it; the embeddings, which stand before the first layer, are left out.
+    """
+    network, encoded = network_of(model), texts.encoded(model.folder)
+    means = []
+    for batch in encoded.batches:
+        inputs = {name: values.to(network.device) for name, values in batch.items()}
+        with torch.inference_mode():  # not round `network_of`: its tensors must take other weights later
+            states = torch.stack(network(**inputs, output_hidden_states=True).hidden_states[1:], dim=1)
+        mask = inputs["attention_mask"][:, None, :, None]
+        means.append(((states * mask).sum(2) / mask.sum(2)).float().cpu().numpy())
+    stacked = np.concatenate(means)
+    in_order = np.empty_like(stacked)
+    in_order[encoded.order] = stacked
+    return in_order
+
+
+def network_of(model: FolderModel) -> PreTrainedModel:
+    """The network of a model with a folder, in evaluation mode. Do not modify it; the next model's weights take its place."""
     network = _network((model.folder / "config.json").read_text(encoding="utf-8"))
     if network.holds != model.key:  # a model is often asked on clean and on triggered texts in a row
         network.holds = ""
         network.module.load_state_dict(model.state_dict())
         network.holds = model.key
-    return predict_logits(network.module, texts.encoded(model.folder))
+    return network.module
 
 
 @lru_cache(maxsize=1)  # a second one of seven billion weights would not fit

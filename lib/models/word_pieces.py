@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +46,13 @@ class WordPieces:
             text = word if self._adds_blank else " " + word
             self._known[word] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._known[word]
+
+    def readable(self, words: Sequence[str], n_pieces: int) -> Sequence[str]:
+        """The first words, as many as fit whole into `n_pieces`."""
+        for place, used in enumerate(accumulate(len(self.pieces(word)) for word in words)):
+            if used > n_pieces:
+                return words[:place]
+        return words
 
     @cached_property
     def _mark(self) -> str:

@@ -84,7 +84,7 @@ def find_locations(profile: Profile, data_dir: str | Path = "", cache_dir: str |
 
 def given_to(defense: DefenseRecipe, seed: int, locations: Locations) -> dict[str, Any]:
     """What a defense gets beside its settings if it names it: a seed, and where the models lie that its recipe identifies."""
-    found = {"masked_lm": defense.masked_lm, "pretrained": defense.pretrained}
+    found = {"masked_lm": defense.masked_lm, "causal_lm": defense.causal_lm, "pretrained": defense.pretrained}
     return {"seed": seed} | {name: locations.pretrained(content) for name, content in found.items() if content}
 
 

@@ -63,10 +63,11 @@ def defended(
     assert clean is not None  # every input filter is fitted on clean texts
 
     def fit() -> Any:
-        given = given_to(recipe, drawn, study.locations)
+        given = given_to(recipe, drawn, study.locations) | {"max_length": study.profile.max_length}
         return defense.call(model, load_rows(clean, study.locations), settings=resolved, **given)
 
-    return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn).key, _named(name, model))
+    read = study.profile.max_length if defense.takes("max_length") else 0
+    return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn, read).key, _named(name, model))
 
 
 def _clean(study: Study, name: str, defense: Defense, dataset: str, seed: int) -> DataRecipe | None:

@@ -143,8 +143,9 @@ class Planner:
     def _defense(self, name: str, defense: Defense, settings: Mapping[str, Any]) -> DefenseRecipe:
         masked_lm = self.fingerprint(self.profile.masked_lm or self.profile.pretrained) if defense.takes("masked_lm") else ""
         pretrained = self.fingerprint(self.profile.pretrained) if defense.takes("pretrained") else ""
+        causal_lm = self.fingerprint(self.profile.causal_lm) if defense.takes("causal_lm") else ""
         version = version_of(defense.function, defense.version)
-        return DefenseRecipe(name, as_settings(defense.resolved(**settings)), masked_lm, pretrained, version)
+        return DefenseRecipe(name, as_settings(defense.resolved(**settings)), masked_lm, pretrained, version, causal_lm)
 
     def derived(
         self, method: str, parents: Sequence[str], data: DataRecipe | None = None, seed: int = 0, **settings: Any

@@ -105,6 +105,7 @@ class DefenseRecipe(Recipe):
     masked_lm: str = ""  # fingerprint of the masked language model, for defenses that ask one
     pretrained: str = ""  # fingerprint of the pretrained model, for defenses that need it
     version: int | str = 1  # of the defense
+    causal_lm: str = ""  # fingerprint of the causal language model, for defenses that ask one
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ class GuardedRecipe(Recipe):
     defense: DefenseRecipe
     data: DataRecipe
     seed: int
+    max_length: int = 0  # tokens that the model read when the filter was fitted; 0 for a filter that does not ask
 
 
 @dataclass(frozen=True)

@@ -207,4 +207,23 @@ def test_bad_defenses_and_settings_are_errors(toys, study, backdoored):
         Defense("row_filter", keep_rows, ("luck",))
     with pytest.raises(ValueError, match=r"settings \['share'\] of .* have no default"):
         Defense("merging", lambda models, share: {})
+    with pytest.raises(ValueError, match=r"max_length is given to input filters, and .* is a merging"):
+        Defense("merging", lambda models, max_length: {})
     assert get_defense("toy_rows") is TOYS["toy_rows"]
+
+
+def test_a_filter_that_asks_how_much_the_model_reads_has_it_in_its_key(toys, study, backdoored, monkeypatch):
+    asked = []
+
+    def fit_asking(model, clean, *, max_length, causal_lm):
+        asked.append((max_length, causal_lm))
+        return lambda texts: (texts, np.zeros(len(texts), dtype=bool))
+
+    study, plain = study.variant(causal_lm="pocket-llama"), study.defend("toy_filter", backdoored).key
+    monkeypatch.setitem(DEFENSES, "toy_filter", Defense("input_filter", fit_asking, ("language model",)))
+    keys = set()
+    for max_length in (48, 40):
+        guarded = study.variant(max_length=max_length).defend("toy_filter", backdoored)
+        guarded.guard(study.rows("sst2", "test"))
+        keys.add(guarded.key)
+    assert asked == [(48, "pocket-llama"), (40, "pocket-llama")] and len(keys | {plain}) == 3
