@@ -5,10 +5,13 @@ May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 
 from __future__ import annotations
 
+from lib.defenses.abl import abl
 from lib.defenses.families import KINDS, NEEDS, Defense
 
 # A new defense is one file, and one line here.
-DEFENSES: dict[str, Defense] = {}
+DEFENSES: dict[str, Defense] = {
+    "abl": Defense("training", abl, ("training data", "poisoning rate")),
+}
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]
 

@@ -45,7 +45,7 @@ def train(
     settings: LoopSettings,
     *,
     groups: Sequence[dict[str, Any]] | None = None,
-    on_step: Callable[[int, Tensor], None] | None = None,
+    on_step: Callable[[int, Tensor], bool | None] | None = None,
 ) -> list[float]:
     """Train a model in place, on the device where it is; leaves it in training mode.
 
@@ -58,10 +58,10 @@ def train(
         batches: at least `n_steps` dictionaries; their tensors, one row per example, are moved to the model's device.
         loss, settings: a scalar of the model and one batch, and how the steps are made.
         groups: of parameters, as `torch.optim` takes them; default see `parameter_groups`.
-        on_step: called after every step with its number, from 1, and its loss, which is still on the device.
+        on_step: called after every step with its number, from 1, and its loss, still on the device; True ends the training.
 
     Returns:
-        The loss of each step, before its update.
+        The loss of each step that was made, before its update.
 
     Raises:
         ValueError: for fewer batches than steps.
@@ -85,9 +85,9 @@ def train(
         schedule.step()
         optimizer.zero_grad()
         losses[step - 1] = value.detach()
-        if on_step:
-            on_step(step, losses[step - 1])
-    return accelerator.reduce(losses, "mean").tolist()
+        if on_step and on_step(step, losses[step - 1]):
+            break
+    return accelerator.reduce(losses[:step], "mean").tolist()
 
 
 def _first(batches: Iterable[Batch], n_steps: int) -> Iterator[Batch]:
@@ -112,10 +112,13 @@ def resolved_precision(precision: str) -> str:
     return ("bfloat16" if torch.cuda.is_available() else "float32") if precision == "auto" else precision
 
 
-def classification_loss(model: Any, batch: Batch) -> Tensor:
-    """Cross-entropy of a classifier's logits, in nats; the batch has `labels` and what the model reads."""
+def classification_loss(model: Any, batch: Batch, reduction: str = "mean") -> Tensor:
+    """Cross-entropy of a classifier's logits, in nats; the batch has `labels` and what the model reads.
+
+    With the reduction "none" it is one value per example, shape (rows,).
+    """
     inputs = {name: values for name, values in batch.items() if name != "labels"}
-    return cross_entropy(model(**inputs).logits.float(), batch["labels"])
+    return cross_entropy(model(**inputs).logits.float(), batch["labels"], reduction=reduction)
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

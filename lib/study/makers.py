@@ -51,7 +51,7 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
     """Fine-tune a classifier as its recipe says, behind a defense of training time or without one."""
     from lib.models.training import fine_tune
 
-    shown = train.drop(columns="is_poisoned", errors="ignore")  # no defense may see which rows are poisoned
+    shown = _shown(train)
     if recipe.defense is None:
         return fine_tune(model, tokenizer, shown, recipe.training, recipe.seed)
     defense, settings = get_defense(recipe.defense.name), dict(recipe.defense.settings)
@@ -59,13 +59,18 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
     if defense.kind == "training":
         del given["seed"]  # it comes by position
         return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
-    is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
+    is_kept = np.asarray(defense.call(shown, settings=settings, training=recipe.training, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(
             f"{recipe.defense.name} keeps {int(is_kept.sum())} of {len(shown)} rows with labels "
             f"{sorted(set(shown.loc[is_kept[: len(shown)], 'label']))}; at least two labels must be left"
         )
     return fine_tune(model, tokenizer, shown[is_kept].reset_index(drop=True), recipe.training, recipe.seed)
+
+
+def _shown(train: pd.DataFrame) -> pd.DataFrame:
+    """Training rows as a defense sees them: none may know which of them are poisoned."""
+    return train.drop(columns="is_poisoned", errors="ignore")
 
 
 def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | None = None) -> str:
@@ -87,7 +92,9 @@ def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | N
         _save_tokenizer(tokenizer, folder)
         models = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
         rows = load_rows(recipe.data, locations) if recipe.data else None
-        given = given_to(method, recipe.seed, locations)
+        given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
+        if recipe.suspicious:
+            given["suspicious_train"] = _shown(poisoned_rows(recipe.suspicious, locations))
         derived = derivation.call(models, tokenizer, rows, settings=dict(method.settings), **given)
         _save_model(derived, folder)
 
