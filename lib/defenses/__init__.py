@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from lib.defenses.abl import abl
 from lib.defenses.families import KINDS, NEEDS, Defense
+from lib.defenses.z_def import label_purity, z_def
 
 # A new defense is one file, and one line here.
 DEFENSES: dict[str, Defense] = {
     "abl": Defense("training", abl, ("training data", "poisoning rate")),
+    "z_def": Defense("row_filter", z_def, ("training data",)),
+    "label_purity": Defense("row_filter", label_purity, ("training data",)),
 }
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]

@@ -72,14 +72,11 @@ def abl(
     Raises:
         ValueError: for an unknown loss, a rate that isolates no row or all, a setting that is not positive, or one label.
     """
-    for name, value in {"isolation_epochs": isolation_epochs, "clean_epochs": clean_epochs}.items():
-        if value <= 0:
-            raise ValueError(f"{name} is {value}; it must be above 0")
-    if unlearning_epochs < 0 or unlearning_factor <= 0:
-        raise ValueError(
-            f"unlearning_epochs is {unlearning_epochs} and unlearning_factor {unlearning_factor}; "
-            "the first must not be negative, the second above 0"
-        )
+    positive = {"isolation_epochs": isolation_epochs, "clean_epochs": clean_epochs, "unlearning_factor": unlearning_factor}
+    if wrong := {name: value for name, value in positive.items() if value <= 0}:
+        raise ValueError(f"found {wrong}; they must be above 0")
+    if unlearning_epochs < 0:
+        raise ValueError(f"unlearning_epochs is {unlearning_epochs}; it must not be negative")
     began, start = time.perf_counter(), weights_of(model)
     easiest = isolated_rows(model, tokenizer, train, settings, seed, isolation_rate, gamma, isolation_loss, isolation_epochs)
     rest = train[~easiest].reset_index(drop=True)

@@ -138,9 +138,10 @@ def test_the_floor_and_the_cap_follow_the_number_of_labels(tokenizer, tiny_encod
     ("wrong", "message"),
     [
         ({"isolation_loss": "max"}, r"unknown isolation_loss 'max'; choose from \['flooding', 'lga'\]"),
-        ({"isolation_epochs": 0}, "isolation_epochs is 0; it must be above 0"),
-        ({"clean_epochs": -1}, "clean_epochs is -1; it must be above 0"),
-        ({"unlearning_epochs": -1}, "unlearning_epochs is -1"),
+        ({"isolation_epochs": 0}, r"found {'isolation_epochs': 0}; they must be above 0"),
+        ({"clean_epochs": -1}, r"found {'clean_epochs': -1}; they must be above 0"),
+        ({"unlearning_factor": 0.0}, r"found {'unlearning_factor': 0.0}; they must be above 0"),
+        ({"unlearning_epochs": -1}, "unlearning_epochs is -1; it must not be negative"),
         ({"cap": 0.0, "isolation_rate": 0.1}, "cap is 0.0; it must be above 0"),
         ({"isolation_rate": 0.001}, "isolation_rate 0.001 isolates 0 of 80 rows"),
     ],
