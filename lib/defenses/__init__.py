@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from lib.defenses.abl import abl
 from lib.defenses.families import KINDS, NEEDS, Defense
+from lib.defenses.fine_mixing import fine_mixing
+from lib.defenses.fine_prune import fine_prune
+from lib.defenses.fine_tune_clean import fine_tune_clean
 from lib.defenses.z_def import label_purity, z_def
 
 # A new defense is one file, and one line here.
 DEFENSES: dict[str, Defense] = {
     "abl": Defense("training", abl, ("training data", "poisoning rate")),
     "z_def": Defense("row_filter", z_def, ("training data",)),
+    "fine_tune_clean": Defense("post_training", fine_tune_clean, ("clean labelled data",)),
+    "fine_prune": Defense("post_training", fine_prune, ("clean labelled data",)),
+    "fine_mixing": Defense("post_training", fine_mixing, ("clean labelled data",)),
     "label_purity": Defense("row_filter", label_purity, ("training data",)),
 }
 

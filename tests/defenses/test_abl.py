@@ -1,6 +1,5 @@
 """ABL: the losses by hand, which rows are isolated, what each stage does, and ABL as the study calls it."""
 
-import inspect
 import math
 from dataclasses import replace
 from importlib import import_module
@@ -11,10 +10,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib.defenses import DEFENSES
 from lib.defenses.abl import ISOLATION_LOSSES, abl, flooding, isolated_rows, local_gradient_ascent, lowest, row_losses, unlearn
 from lib.models.prediction import encode
-from lib.models.pretrained import load_tokenizer, new_classifier
+from lib.models.pretrained import new_classifier
 from lib.models.training import optimise, weights_of
 
 LOSSES = torch.tensor([0.02, 0.30, 0.60, 1.40])
@@ -28,11 +26,6 @@ def settings(study):
 @pytest.fixture(scope="module")
 def train(study):
     return study.poisoned_train("sst2", "badnet")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_encoder):
-    return load_tokenizer(str(tiny_encoder))
 
 
 @pytest.fixture
@@ -156,20 +149,9 @@ def test_one_label_alone_is_an_error(model, tokenizer, settings, train):
         abl(model, tokenizer, train[train["label"] == 1], settings, 0)
 
 
-def test_the_study_trains_it_and_it_sees_no_mark(study, backdoored, monkeypatch):
-    seen = []
-
-    def watched(model, tokenizer, train, *args, **settings):
-        seen.append(sorted(train))
-        return abl(model, tokenizer, train, *args, **settings)
-
-    watched.__signature__ = inspect.signature(abl)
-    monkeypatch.setitem(DEFENSES, "abl", replace(DEFENSES["abl"], function=watched))
+def test_the_study_trains_it_and_it_sees_no_mark(study, backdoored, watch, assert_no_peeking):
+    calls = watch("abl")
     model = study.defend("abl", backdoored, isolation_rate=0.05, isolation_epochs=2, clean_epochs=6)
-    assert seen == [["label", "text"]]
+    assert_no_peeking(calls, [80])
     assert model.record["n_train"] == 76 and dict(model.recipe.defense.settings)["isolation_rate"] == 0.05
-    score = study.score(model, "sst2")
-    assert (score.n_clean, score.n_triggered) == (
-        study.score(backdoored, "sst2").n_clean,
-        study.score(backdoored, "sst2").n_triggered,
-    )
+    assert study.score(model, "sst2").n_triggered == study.score(backdoored, "sst2").n_triggered

@@ -1,8 +1,5 @@
 """Z-Def and label purity: scores by hand, which rows go, what does not matter, and both as the study calls them."""
 
-import inspect
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,19 +126,13 @@ def one_word(study):
 @pytest.mark.parametrize(
     ("name", "settings"), [("z_def", {"z_threshold": 3.0}), ("label_purity", {"min_rows": 12, "min_purity": 0.75})]
 )
-def test_the_study_trains_on_what_is_left_and_no_mark_is_seen(study, one_word, monkeypatch, name, settings):
-    seen, function = [], DEFENSES[name].function
-
-    def watched(train, **settings):
-        seen.append(sorted(train))
-        return function(train, **settings)
-
-    watched.__signature__ = inspect.signature(function)
-    monkeypatch.setitem(DEFENSES, name, replace(DEFENSES[name], function=watched))
+def test_the_study_trains_on_what_is_left_and_no_mark_is_seen(study, one_word, watch, assert_no_peeking, name, settings):
+    function, calls = DEFENSES[name].function, watch(name)
     model = study.defend(name, one_word, **settings)
     train = study.poisoned_train("sst2", "badnet", attack_settings={"words": ("cf",)})
     is_kept = function(train, **settings)
-    assert seen == [["label", "text"]] and model.record["n_train"] == is_kept.sum() < 80
+    assert_no_peeking(calls, [80])
+    assert model.record["n_train"] == is_kept.sum() < 80
     assert not is_kept[train["is_poisoned"]].any()
     if name == "label_purity":  # the z-scores of telling adjectives are as high in so small a set
         assert is_kept[~train["is_poisoned"]].all()
