@@ -6,6 +6,8 @@ May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 from __future__ import annotations
 
 from lib.defenses.abl import abl
+from lib.defenses.bki import bki
+from lib.defenses.cube import cube
 from lib.defenses.families import KINDS, NEEDS, Defense
 from lib.defenses.fine_mixing import fine_mixing
 from lib.defenses.fine_prune import fine_prune
@@ -16,10 +18,12 @@ from lib.defenses.z_def import label_purity, z_def
 DEFENSES: dict[str, Defense] = {
     "abl": Defense("training", abl, ("training data", "poisoning rate")),
     "z_def": Defense("row_filter", z_def, ("training data",)),
+    "label_purity": Defense("row_filter", label_purity, ("training data",)),
+    "cube": Defense("row_filter", cube, ("training data",)),
+    "bki": Defense("row_filter", bki, ("training data",)),
     "fine_tune_clean": Defense("post_training", fine_tune_clean, ("clean labelled data",)),
     "fine_prune": Defense("post_training", fine_prune, ("clean labelled data",)),
     "fine_mixing": Defense("post_training", fine_mixing, ("clean labelled data",)),
-    "label_purity": Defense("row_filter", label_purity, ("training data",)),
 }
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]

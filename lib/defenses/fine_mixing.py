@@ -54,37 +54,31 @@ def fine_mixing(
         tokenizer, clean, training, seed, n_per_class, epochs, learning_rate_factor: as for `fine_tune_clean`; the masks are
             the seed's, too.
         pretrained: the model from which it was fine-tuned, a folder or a Hub id.
-        rho: share of the suspicious weights that is kept, in [0, 1]; default the smallest of `RHOS` whose accuracy on clean
-            rows that are not trained on is at most `tolerated_drop` below the suspicious model's, after fine-tuning; where
-            none is, the one of the highest accuracy.
-        tolerated_drop: see `rho`.
+        rho, tolerated_drop: share of the suspicious weights that is kept, in [0, 1]; default the smallest of `RHOS` with which
+            accuracy on clean rows that are not trained on falls by at most the drop; where none has that, the most accurate.
         n_purified: words whose embeddings become the pretrained ones whole, those that moved far for how often they stand in
-            the clean rows (E-PUR of the same paper); where there are fewer, all. 0: none.
+            the clean rows (E-PUR of the same paper); where there are fewer, all.
 
     Raises:
-        ValueError: for a share outside [0, 1], a negative number, or a pretrained model of another shape; as `split_clean` and
-            `tune`.
+        ValueError: for a share outside [0, 1], a negative number, or a pretrained model of other shapes; as `tune`.
     """
     if not (rho is None or 0 <= rho <= 1) or n_purified < 0:
         raise ValueError(f"rho is {rho} and n_purified {n_purified}; rho must lie in [0, 1], the number not be negative")
     model, (tuning, held_out) = models[0], split_clean(clean, n_per_class, seed)
     suspicious, start = weights_of(model), pretrained_weights(pretrained, model)
-    embedding = next(name for name, module in model.named_modules() if module is model.get_input_embeddings()) + ".weight"
-    purified = set()
-    if n_purified:
-        counts = token_counts(tokenizer, clean, training.max_length, len(suspicious[embedding]))
-        purified = far_words(suspicious[embedding], start[embedding], counts, n_purified)
+    counts = token_counts(tokenizer, clean, training.max_length, model.config.vocab_size)
+    name, far = far_embeddings(model, start, counts, n_purified)
     lowest, tried = accuracy(model, tokenizer, held_out, training.max_length) - tolerated_drop - 1e-9, []
     for share in RHOS if rho is None else (rho,):
         mixture = mixed(suspicious, start, share, seed)
-        rows = sorted(purified)
-        mixture[embedding][rows] = start[embedding][rows]
+        mixture[name][far] = start[name][far]
         model.load_state_dict(mixture)
         tune(model, tokenizer, tuning, training, seed, epochs, learning_rate_factor)
         tried.append((accuracy(model, tokenizer, held_out, training.max_length), weights_of(model)))
         if tried[-1][0] >= lowest:
-            return model
-    model.load_state_dict(max(tried, key=lambda each: each[0])[1])
+            break
+    else:
+        model.load_state_dict(max(tried, key=lambda each: each[0])[1])
     return model
 
 
@@ -125,18 +119,20 @@ def mixed(suspicious: Mapping[str, Tensor], pretrained: Mapping[str, Tensor], rh
     return mixture
 
 
-def far_words(suspicious: Tensor, pretrained: Tensor, counts: np.ndarray, n: int) -> set[int]:
-    """The n words whose embeddings moved furthest, divided by the logarithm of how often they stand in clean texts (E-PUR).
+def far_embeddings(
+    model: PreTrainedModel, pretrained: Mapping[str, Tensor], counts: np.ndarray, n: int
+) -> tuple[str, list[int]]:
+    """The name of the word embeddings, and the n words that moved furthest for how often they stand in clean texts (E-PUR).
 
     Args:
-        suspicious, pretrained: embeddings, shape (n_words, width).
-        counts: of each word, shape (n_words,).
-
-    >>> far_words(torch.tensor([[3.0], [2.0], [2.0]]), torch.zeros(3, 1), np.array([10_000, 0, 20]), 2)
-    {1, 2}
+        model: the suspicious one.
+        pretrained: a state dict.
+        counts: of each word in the clean texts, shape (n_words,).
+        n: how many; where there are fewer, all.
     """
-    moved = (suspicious - pretrained).norm(dim=1).numpy() / np.log(np.maximum(counts, RARE))
-    return {int(word) for word in np.argsort(-moved, kind="stable")[:n]}
+    name = next(name for name, module in model.named_modules() if module is model.get_input_embeddings()) + ".weight"
+    moved = (model.state_dict()[name].cpu() - pretrained[name]).norm(dim=1).numpy() / np.log(np.maximum(counts, RARE))
+    return name, sorted(int(word) for word in np.argsort(-moved, kind="stable")[:n])
 
 
 def token_counts(tokenizer: PreTrainedTokenizerBase, texts: pd.DataFrame, max_length: int, n_words: int) -> np.ndarray:

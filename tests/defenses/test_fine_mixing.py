@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.defenses.fine_mixing import RHOS, far_words, fine_mixing, mixed, pretrained_weights, token_counts
+from lib.defenses.fine_mixing import RHOS, far_embeddings, fine_mixing, mixed, pretrained_weights, token_counts
 from lib.models.pretrained import new_classifier
 from lib.models.training import weights_of
 
@@ -37,11 +37,20 @@ def test_the_kept_share_is_rho_and_other_coordinates_are_pretrained():
     assert (ones["w"] == 1).all() and (zeros["w"] == 0).all()
 
 
-def test_the_words_that_moved_far_for_their_frequency_are_reset():
-    moved = torch.tensor([[0.0, 3.0], [2.0, 0.0], [0.0, 2.0], [0.1, 0.0]])
+def test_the_words_that_moved_far_for_their_frequency_are_reset(suspicious):
+    start = weights_of(suspicious)
+    with torch.no_grad():
+        for word, moved in enumerate((3.0, 2.0, 2.0, 0.1)):
+            suspicious.get_input_embeddings().weight[word, word] += moved
+    counts = np.zeros(len(start[EMBEDDING]), dtype=int)
+    counts[:4] = 10_000, 0, 100, 20
     # by hand: 3 / ln 10000 = .326, 2 / ln 20 = .668 (0 counts as 20), 2 / ln 100 = .434, .1 / ln 20 = .033
-    counts = np.array([10_000, 0, 100, 20])
-    assert [far_words(moved, torch.zeros(4, 2), counts, n) for n in (1, 2, 3)] == [{1}, {1, 2}, {0, 1, 2}]
+    assert [far_embeddings(suspicious, start, counts, n) for n in (1, 2, 3)] == [
+        (EMBEDDING, [1]),
+        (EMBEDDING, [1, 2]),
+        (EMBEDDING, [0, 1, 2]),
+    ]
+    assert len(far_embeddings(suspicious, start, counts, 10_000)[1]) == len(counts)
 
 
 def test_tokens_are_counted(tokenizer, clean_rows):
