@@ -12,6 +12,8 @@ from lib.defenses.families import KINDS, NEEDS, Defense
 from lib.defenses.fine_mixing import fine_mixing
 from lib.defenses.fine_prune import fine_prune
 from lib.defenses.fine_tune_clean import fine_tune_clean
+from lib.defenses.gms import gms
+from lib.defenses.pure import pure
 from lib.defenses.z_def import label_purity, z_def
 
 # A new defense is one file, and one line here.
@@ -24,6 +26,8 @@ DEFENSES: dict[str, Defense] = {
     "fine_tune_clean": Defense("post_training", fine_tune_clean, ("clean labelled data",)),
     "fine_prune": Defense("post_training", fine_prune, ("clean labelled data",)),
     "fine_mixing": Defense("post_training", fine_mixing, ("clean labelled data",)),
+    "gms": Defense("post_training", gms, ("training data", "other models")),
+    "pure": Defense("post_training", pure, ("clean labelled data",)),
 }
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]

@@ -1,7 +1,9 @@
-"""A classifier trained on suspicious rows, and the vectors it has for texts: what CUBE and BKI look at."""
+"""A classifier trained on suspicious rows, and the vectors it has for texts: what CUBE, BKI and GMS look at."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,12 @@ VECTORS = ("pooled", "hidden")
 
 
 def train_encoder(
-    train: pd.DataFrame, pretrained: str, training: TrainingSettings, seed: int, epochs: float
+    train: pd.DataFrame,
+    pretrained: str,
+    training: TrainingSettings,
+    seed: int,
+    epochs: float,
+    on_epoch: Callable[[PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Fine-tune the pretrained model on suspicious rows, poison and all.
 
@@ -32,6 +39,7 @@ def train_encoder(
         training: how models are fine-tuned in the study, but for the epochs.
         seed: of head, order and dropout.
         epochs: how often.
+        on_epoch: called with the model after every epoch, and after the last steps.
 
     Raises:
         ValueError: for epochs that are not positive.
@@ -40,7 +48,15 @@ def train_encoder(
         raise ValueError(f"epochs is {epochs}; it must be above 0")
     model = new_classifier(pretrained, [str(label) for label in range(int(train["label"].max()) + 1)], seed)
     tokenizer = load_tokenizer(pretrained)
-    optimise(model, tokenizer, train, replace(training, epochs=epochs), seed)
+    per_epoch = math.ceil(len(train) / training.batch_size)
+    n_steps = math.ceil(epochs * per_epoch)
+
+    def on_step(step: int, loss: Tensor) -> None:
+        if on_epoch and (step % per_epoch == 0 or step == n_steps):
+            on_epoch(model)
+            model.train()
+
+    optimise(model, tokenizer, train, replace(training, epochs=epochs), seed, on_step=on_step)
     return model, tokenizer
 
 
