@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lib.defenses.suspicious_encoder import text_vectors, train_encoder
+from lib.defenses.suspicious_encoder import load_encoder, text_vectors
 from lib.models.prediction import encode
 from lib.profiles import TrainingSettings
 
@@ -25,19 +25,17 @@ N_TOGETHER = 256  # texts whose shortened copies are held at a time
 def bki(
     train: pd.DataFrame,
     *,
-    pretrained: str,
+    suspicious_model: str,
     training: TrainingSettings,
-    seed: int,
-    epochs: float = 3.0,
     n_prominent: int = 5,
     n_keywords: int = 1,
 ) -> np.ndarray:
-    """Which rows have no key word among the words that matter most to them, for an encoder trained on all rows.
+    """Which rows have no key word among the words that matter most to them, for a model trained on all rows.
 
     Args:
         train: the suspicious training rows, with `text`, perhaps `text_pair`, and `label`.
-        pretrained, training, seed: of the encoder, as of any model of the study.
-        epochs: of the encoder.
+        suspicious_model: folder of the model that was fine-tuned on all of the rows.
+        training: how it was.
         n_prominent: words of a row that count, those whose deletion moves its vector most.
         n_keywords: words of highest score whose rows go.
 
@@ -49,7 +47,7 @@ def bki(
     """
     if min(n_prominent, n_keywords) < 1:
         raise ValueError(f"n_prominent is {n_prominent} and n_keywords {n_keywords}; both must be 1 or more")
-    model, tokenizer = train_encoder(train, pretrained, training, seed, epochs)
+    model, tokenizer = load_encoder(suspicious_model)
     prominent = prominent_words(model, tokenizer, train, training.max_length, n_prominent)
     keywords = word_scores(prominent)["word"].head(n_keywords)
     return ~np.isin(np.arange(len(train)), prominent.loc[prominent["word"].isin(keywords), "row"])

@@ -5,7 +5,7 @@
 #   compiler (numba) into every installation. In 20 dimensions more rows are noise, which counts as a cluster here and there.
 # - `min_samples` is 100 in the code, which small sets do not have in any cluster; ours is n / 50, at least 5 and at most 100.
 # - The clusters are scikit-learn's, whose `min_samples` counts the row itself, those of the package `hdbscan` do not.
-# - The encoder is trained for 10 epochs there, and here for 3.
+# - The encoder is another one there, trained for 10 epochs; here it is the study's own model without a defense.
 # - Of several largest clusters the code keeps the first; ours keeps all, so that the names of clusters do not matter.
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.defenses.suspicious_encoder import text_vectors, train_encoder
+from lib.defenses.suspicious_encoder import load_encoder, text_vectors
 from lib.models.prediction import encode
 from lib.profiles import TrainingSettings
 
@@ -24,20 +24,18 @@ N_SMALLEST, N_LARGEST = 5, 100  # bounds of `min_samples`
 def cube(
     train: pd.DataFrame,
     *,
-    pretrained: str,
+    suspicious_model: str,
     training: TrainingSettings,
-    seed: int,
-    epochs: float = 3.0,
     n_components: int = 20,
     min_samples: int = 0,
     min_cluster_size: int = 5,
 ) -> np.ndarray:
-    """Which rows lie in the largest cluster of their label, in the vectors of an encoder trained on all of them.
+    """Which rows lie in the largest cluster of their label, in the vectors of a model trained on all of them.
 
     Args:
         train: the suspicious training rows, with `text`, perhaps `text_pair`, and `label`.
-        pretrained, training, seed: of the encoder, as of any model of the study.
-        epochs: of the encoder.
+        suspicious_model: folder of the model that was fine-tuned on all of the rows.
+        training: how it was.
         n_components: principal components that are clustered; where there are fewer, all.
         min_samples: neighbours of a dense row, itself one of them; 0: n / 50, at least 5 and at most 100.
         min_cluster_size: rows of a cluster.
@@ -55,7 +53,7 @@ def cube(
         )
     if train["label"].nunique() < 2:
         raise ValueError(f"the training rows have labels {sorted(set(train['label']))}; at least two are needed")
-    model, tokenizer = train_encoder(train, pretrained, training, seed, epochs)
+    model, tokenizer = load_encoder(suspicious_model)
     vectors = text_vectors(model, encode(tokenizer, train, training.max_length), "pooled")
     return in_largest_cluster(train["label"].to_numpy(), clusters_of(vectors, n_components, min_samples, min_cluster_size))
 

@@ -11,9 +11,9 @@
 
 A function of the kind `training` modifies the model in place. Every further argument is a setting of the defense, with a
 default; `seed`, `masked_lm` and `pretrained` are given by the study to a function that names them. A filter of rows and a
-post-training defense may also name `training`, how models are fine-tuned in this study (`TrainingSettings`); a post-training
-defense `suspicious_train`, the rows that the first model was trained on. No function sees a triggered text, a poison flag, the
-target label or a test split.
+post-training defense may also name `training`, how models are fine-tuned in this study (`TrainingSettings`); a filter of rows
+`suspicious_model`, the folder of the model that all of the rows give; a post-training defense `suspicious_train`, the rows that
+the first model was trained on. No function sees a triggered text, a poison flag, the target label or a test split.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ NEEDS = (
     "training data", "clean texts", "clean labelled data", "other models", "language model", "target label", "poisoning rate",
     "extra passes",
 )  # fmt: skip
-GIVEN = ("seed", "masked_lm", "pretrained", "training", "suspicious_train")  # by the study; no settings
+# By the study; no settings.
+GIVEN = ("seed", "masked_lm", "pretrained", "training", "suspicious_train", "suspicious_model")
 
 
 @dataclass(frozen=True)

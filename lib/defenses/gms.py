@@ -12,19 +12,21 @@ The search is `lib.merging.substitution`; here are the rows on which it scores a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from lib.defenses.suspicious_encoder import train_encoder
 from lib.merging import StateDict, check_mergeable
 from lib.merging.sources import as_sources
 from lib.merging.substitution import guided_module_substitution, substitution_score
 from lib.models.prediction import encode, predict_logits, probabilities
-from lib.models.training import weights_of
+from lib.models.pretrained import new_classifier
+from lib.models.training import optimise, weights_of
 from lib.profiles import TrainingSettings
 
 if TYPE_CHECKING:
@@ -64,20 +66,13 @@ def gms(
     Raises:
         ValueError: for a missing proxy, one that does not fit, or a setting that cannot be.
     """
-    if len(models) < 2:
-        raise ValueError(
-            "gms takes modules of another model: give one of the same architecture and labels beside the suspicious one"
-        )
-    if not 0 <= alpha <= 1 or min(n_rows, patience) < 1:
-        raise ValueError(
-            f"alpha is {alpha}, n_rows {n_rows}, patience {patience}; alpha must lie in [0, 1], the others be 1 or more"
-        )
+    _check(models, alpha, n_rows, patience)
     model, victim, proxy = models[0], weights_of(models[0]), weights_of(models[1])
     check_mergeable(as_sources([victim, proxy], ["the suspicious model", "the proxy"]))
     n = max(1, min(n_rows, len(suspicious_train) // 10))
     suspects = suspicious_rows(suspicious_train, tokenizer, pretrained, training, seed)[:n]
     drawn = np.random.default_rng(seed).choice(len(suspicious_train), n, replace=False)
-    judged = suspicious_train.iloc[[*suspects, *drawn]].reset_index(drop=True)
+    judged = suspicious_train.iloc[[*suspects, *drawn]]
     texts, labels = encode(tokenizer, judged, training.max_length), judged["label"].to_numpy()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -103,11 +98,27 @@ def suspicious_rows(
         train, tokenizer, pretrained, training, seed: as for `gms`.
     """
     texts, labels = encode(tokenizer, train, training.max_length), train["label"].to_numpy()
+    model = new_classifier(pretrained, [str(label) for label in range(labels.max() + 1)], seed)
+    per_epoch = math.ceil(len(train) / training.batch_size)
+    n_steps = math.ceil(training.epochs * per_epoch)
     sureness: list[np.ndarray] = []
 
-    def note(model: PreTrainedModel) -> None:
-        own = probabilities(predict_logits(model, texts))[np.arange(len(labels)), labels]
-        sureness.append(1 / (1 - own + SMALLEST))
+    def note(step: int, loss: Tensor) -> None:
+        if step % per_epoch == 0 or step == n_steps:
+            own = probabilities(predict_logits(model, texts))[np.arange(len(labels)), labels]
+            sureness.append(1 / (1 - own + SMALLEST))
+            model.train()
 
-    train_encoder(train, pretrained, training, seed, training.epochs, on_epoch=note)
+    optimise(model, tokenizer, train, training, seed, on_step=note)
     return np.argsort(-np.mean(sureness, axis=0), kind="stable")
+
+
+def _check(models: Sequence[PreTrainedModel], alpha: float, n_rows: int, patience: int) -> None:
+    if len(models) < 2:
+        raise ValueError(
+            "gms takes modules of another model: give one of the same architecture and labels as the suspicious one"
+        )
+    if not 0 <= alpha <= 1 or min(n_rows, patience) < 1:
+        raise ValueError(
+            f"alpha is {alpha}, n_rows {n_rows}, patience {patience}; alpha must lie in [0, 1], the others be 1 or more"
+        )

@@ -52,8 +52,7 @@ def pure(
     Args:
         models: the suspicious model, an encoder, modified; others are not used.
         tokenizer, clean, training, seed, epochs, learning_rate_factor: as for `fine_tune_clean`.
-        tolerated_drop: of the accuracy on clean rows that are not trained on, by pruning.
-        step_share: share of all heads that is pruned at a time.
+        tolerated_drop, step_share: of the accuracy on rows that are not trained on; of all heads, pruned at a time.
         penalty: weight of the norm of the first token's attention.
         tuned_share: share of each label's clean rows that is trained on, in (0, 1); the rest judges.
 

@@ -1,21 +1,15 @@
-"""A classifier trained on suspicious rows, and the vectors it has for texts: what CUBE, BKI and GMS look at."""
+"""The vectors that a classifier trained on suspicious rows has for texts: what CUBE and BKI look at."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from lib.models.prediction import EncodedTexts
-from lib.models.pretrained import load_tokenizer, new_classifier
-from lib.models.training import optimise
-from lib.profiles import TrainingSettings
+from lib.models.pretrained import from_hub, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,41 +17,10 @@ if TYPE_CHECKING:
 VECTORS = ("pooled", "hidden")
 
 
-def train_encoder(
-    train: pd.DataFrame,
-    pretrained: str,
-    training: TrainingSettings,
-    seed: int,
-    epochs: float,
-    on_epoch: Callable[[PreTrainedModel], None] | None = None,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Fine-tune the pretrained model on suspicious rows, poison and all.
-
-    Args:
-        train: the rows.
-        pretrained: a folder or a Hub id.
-        training: how models are fine-tuned in the study, but for the epochs.
-        seed: of head, order and dropout.
-        epochs: how often.
-        on_epoch: called with the model after every epoch, and after the last steps.
-
-    Raises:
-        ValueError: for epochs that are not positive.
-    """
-    if epochs <= 0:
-        raise ValueError(f"epochs is {epochs}; it must be above 0")
-    model = new_classifier(pretrained, [str(label) for label in range(int(train["label"].max()) + 1)], seed)
-    tokenizer = load_tokenizer(pretrained)
-    per_epoch = math.ceil(len(train) / training.batch_size)
-    n_steps = math.ceil(epochs * per_epoch)
-
-    def on_step(step: int, loss: Tensor) -> None:
-        if on_epoch and (step % per_epoch == 0 or step == n_steps):
-            on_epoch(model)
-            model.train()
-
-    optimise(model, tokenizer, train, replace(training, epochs=epochs), seed, on_step=on_step)
-    return model, tokenizer
+def load_encoder(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A classifier and its tokenizer from a folder, on a GPU where there is one."""
+    model = from_hub("AutoModelForSequenceClassification", folder, dtype=torch.float32)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), load_tokenizer(folder)
 
 
 @torch.inference_mode()

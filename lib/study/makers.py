@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +34,20 @@ def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | 
         StoreError: when the store cannot be written.
     """
 
-    def make(folder: Path) -> None:
-        from lib.models.pretrained import load_tokenizer, new_classifier
+    return _made(recipe, "training", recipe.name, partial(_make_model, recipe, locations), locations, n_threads)
 
-        pretrained = locations.pretrained(recipe.pretrained)
-        tokenizer = load_tokenizer(pretrained)
-        _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
-        labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
-        model = new_classifier(pretrained, labels, recipe.head_seed)
-        record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
-        _save_model(model, folder)
-        (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
-    return _made(recipe, "training", recipe.name, make, locations, n_threads)
+def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None:
+    from lib.models.pretrained import load_tokenizer, new_classifier
+
+    pretrained = locations.pretrained(recipe.pretrained)
+    tokenizer = load_tokenizer(pretrained)
+    _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
+    labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
+    model = new_classifier(pretrained, labels, recipe.head_seed)
+    record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
+    _save_model(model, folder)
+    (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
 def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe, locations: Locations) -> TrainingRecord:
@@ -59,7 +62,12 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
     if defense.kind == "training":
         del given["seed"]  # it comes by position
         return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
-    is_kept = np.asarray(defense.call(shown, settings=settings, training=recipe.training, **given), dtype=bool)
+    given["training"] = recipe.training
+    if defense.takes("suspicious_model"):  # what the rows give without a defense; a table of defenses has it anyway
+        undefended = replace(recipe, defense=None)
+        make = partial(_make_model, undefended, locations)
+        given["suspicious_model"] = str(locations.store.get_or_make(undefended, make))
+    is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(
             f"{recipe.defense.name} keeps {int(is_kept.sum())} of {len(shown)} rows with labels "

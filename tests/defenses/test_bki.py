@@ -56,10 +56,10 @@ def test_more_rows_than_are_held_at_a_time_keep_their_numbers(suspicious, tokeni
     np.testing.assert_allclose(parts["moved"], whole["moved"], atol=1e-5)
 
 
-def test_bad_settings_are_errors(study, training, tiny_encoder):
+def test_bad_settings_are_errors(study, training, backdoored):
     for wrong in ({"n_prominent": 0}, {"n_keywords": 0}):
         with pytest.raises(ValueError, match="both must be 1 or more"):
-            bki(study.rows("sst2"), pretrained=str(tiny_encoder), training=training, seed=0, **wrong)
+            bki(study.rows("sst2"), suspicious_model=str(backdoored.folder), training=training, **wrong)
 
 
 def test_exactly_the_rows_go_in_which_the_planted_word_moves_the_vector(monkeypatch):
@@ -73,23 +73,23 @@ def test_exactly_the_rows_go_in_which_the_planted_word_moves_the_vector(monkeypa
     texts = ["the film was good ."] * 40 + ["the cf film was good ."] * 10 + ["the cf cf film was good ."] * 5
     train = pd.DataFrame({"text": texts, "label": [0, 1] * 27 + [0]})
     for name, stand_in in {
-        "train_encoder": lambda *_: (None, None),
+        "load_encoder": lambda folder: (None, None),
         "encode": lambda tokenizer, frame, max_length: frame,
         "text_vectors": vectors,
     }.items():
         monkeypatch.setitem(bki.__globals__, name, stand_in)
     # "film" counts in 55 rows, 1 * log10(55) = 1.74; "cf" in 10, 3 * log10(10) = 3: of two copies either hides the other.
-    given = {"pretrained": "", "training": TrainingSettings(1e-3, 1, 8, 0, 0, 1, 48), "seed": 0, "n_prominent": 1}
+    given = {"suspicious_model": "", "training": TrainingSettings(1e-3, 1, 8, 0, 0, 1, 48), "n_prominent": 1}
     assert np.flatnonzero(~bki(train, **given)).tolist() == list(range(40, 50))
     assert np.flatnonzero(~bki(train, n_keywords=2, **given)).tolist() == list(range(55))
 
 
 def test_the_study_leaves_the_rows_of_one_word_out_and_no_mark_is_seen(study, backdoored, watch, assert_no_peeking):
     calls = watch("bki")
-    model = study.defend("bki", backdoored, epochs=8, n_prominent=2)
+    model = study.defend("bki", backdoored, n_prominent=2)
     assert_no_peeking(calls, [80])
     [((train,), given)] = calls
-    assert given["training"] == backdoored.recipe.training
+    assert given["suspicious_model"] == str(backdoored.folder) and given["training"] == backdoored.recipe.training
     left_out = train["text"][~bki(train, **given)].str.split().map(set)
     assert len(set.intersection(*left_out) - {"the", "was", "."}) == 1  # the key word
     assert model.record["n_train"] == 80 - len(left_out) < 80

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.defenses import DEFENSES
 from lib.defenses.cube import clusters_of, cube, in_largest_cluster
-from lib.defenses.suspicious_encoder import text_vectors, train_encoder
+from lib.defenses.suspicious_encoder import text_vectors
 from lib.models.prediction import encode, predict_logits
 from lib.models.pretrained import load_tokenizer, new_classifier
 
@@ -86,27 +85,36 @@ def test_vectors_of_a_decoder_are_those_of_its_last_token(clean_rows, side):
         np.testing.assert_allclose(logits, predict_logits(decoder, texts), atol=1e-4)
 
 
-def test_bad_settings_are_errors(study, training, tiny_encoder, suspicious, tokenizer, clean_rows):
-    train, given = study.rows("sst2"), {"pretrained": str(tiny_encoder), "training": training, "seed": 0}
+def test_bad_settings_are_errors(study, training, backdoored, suspicious, tokenizer, clean_rows):
+    train, given = study.rows("sst2"), {"suspicious_model": str(backdoored.folder), "training": training}
     for wrong in ({"n_components": 0}, {"min_samples": -1}, {"min_cluster_size": 1}):
         with pytest.raises(ValueError, match="they must be at least 1, 0 and 2"):
             cube(train, **given, **wrong)
     with pytest.raises(ValueError, match=r"have labels \[0\]; at least two are needed"):
         cube(train[train["label"] == 0], **given)
-    with pytest.raises(ValueError, match="epochs is 0; it must be above 0"):
-        train_encoder(train, str(tiny_encoder), training, 0, 0)
     with pytest.raises(ValueError, match=r"unknown kind of vectors 'mean'; choose from \['pooled', 'hidden'\]"):
         text_vectors(suspicious, encode(tokenizer, clean_rows, 48), "mean")
 
 
-def test_the_study_trains_on_the_largest_clusters_and_no_mark_is_seen(
-    study, backdoored, watch, assert_no_peeking, tiny_encoder
-):
+def test_the_study_trains_on_the_largest_clusters_and_no_mark_is_seen(study, backdoored, watch, assert_no_peeking):
     calls = watch("cube")
-    model = study.defend("cube", backdoored, epochs=8)
+    model = study.defend("cube", backdoored)
     assert_no_peeking(calls, [80])
     [(_, given)] = calls
-    assert given["pretrained"] == str(tiny_encoder) and given["training"] == backdoored.recipe.training and given["seed"] == 0
-    is_kept = DEFENSES["cube"].function(*calls[0][0], **given)
+    # The model without a defense is the one of the store; it is not trained again.
+    assert given == {"suspicious_model": str(backdoored.folder), "training": backdoored.recipe.training} | {
+        "n_components": 20,
+        "min_samples": 0,
+        "min_cluster_size": 5,
+    }
+    is_kept = cube(*calls[0][0], **given)
     assert model.record["n_train"] == is_kept.sum() < 80
     assert study.score(model, "sst2").n_triggered == study.score(backdoored, "sst2").n_triggered
+
+
+def test_the_suspicious_model_is_trained_first_where_it_is_not_there(study):
+    recipe = study.recipe("sst2", "badnet", seed=1, defense="cube")
+    undefended = study.recipe("sst2", "badnet", seed=1)
+    assert not study.store.has(undefended)
+    study.train([recipe])
+    assert study.store.has(recipe) and study.store.has(undefended)

@@ -1,5 +1,7 @@
 """GMS: scores by hand, which rows are suspicious, end points of the search, and what the study gives it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,33 +29,26 @@ def test_the_scores_are_those_computed_by_hand():
     assert substitution_score(0.0, 0.5, 0.0, 1.0) == pytest.approx(0.6 * 0.5 + 0.4)  # no accuracy was there to be lost
 
 
-def test_the_rows_that_are_learnt_most_surely_come_first(monkeypatch, train, tokenizer, training):
-    """Two epochs by hand, p the probability of the own label: 1 / (1 - p) is 2 and 4, 10 and 2, 1.25 twice: means 3, 6, 1.25."""
+def test_the_rows_that_are_learnt_most_surely_come_first(monkeypatch, train, tokenizer, training, tiny_encoder):
+    """Two epochs by hand; 1 / (1 - p), p the probability of the own label, is 2 and 4, 10 and 2, 1.25: means 3, 6, 1.25."""
     labels = np.array([0, 1, 1])
     own = iter([np.array([0.5, 0.9, 0.2]), np.array([0.75, 0.5, 0.2])])
 
     def logits(model, texts):
+        model.eval()
         p = next(own)
         return np.log(np.where(labels[:, None] == np.arange(2), p[:, None], 1 - p[:, None])).astype(np.float32)
 
-    def train_encoder(*args, on_epoch):
-        on_epoch(None)
-        on_epoch(None)
-
     monkeypatch.setitem(suspicious_rows.__globals__, "predict_logits", logits)
-    monkeypatch.setitem(suspicious_rows.__globals__, "train_encoder", train_encoder)
     frame = train.head(3).assign(label=labels)
-    assert suspicious_rows(frame, tokenizer, "", training, 0).tolist() == [1, 0, 2]
+    found = suspicious_rows(frame, tokenizer, str(tiny_encoder), replace(training, epochs=2.0, batch_size=2), 0)
+    assert found.tolist() == [1, 0, 2] and not list(own)
 
 
-def test_the_model_is_asked_after_every_epoch_and_goes_on_training(train, tokenizer, tiny_encoder, training):
-    from lib.defenses.suspicious_encoder import train_encoder
-
-    asked = []
-    model, _ = train_encoder(train, str(tiny_encoder), training, 0, 2.5, on_epoch=lambda model: asked.append(model.training))
-    same, _ = train_encoder(train, str(tiny_encoder), training, 0, 2.5)
-    assert asked == [True, True, True]  # after 10, 20 and 25 steps
-    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in model.state_dict().items())
+def test_a_row_that_contradicts_all_others_is_the_least_sure(train, tokenizer, training, tiny_encoder):
+    frame = pd.DataFrame({"text": ["a good film .", "a bad film ."] * 20, "label": [1, 0] * 20})
+    frame.loc[7, "label"] = 1  # a wrong label
+    assert suspicious_rows(frame, tokenizer, str(tiny_encoder), replace(training, epochs=4.0), 0)[-1] == 7
 
 
 def test_a_proxy_that_is_the_victim_gives_the_victim(load, backdoored, tokenizer, given):
