@@ -6,7 +6,8 @@
 # - `min_samples` is 100 in the code, which small sets do not have in any cluster; ours is n / 50, at least 5 and at most 100.
 # - The clusters are scikit-learn's, whose `min_samples` counts the row itself, those of the package `hdbscan` do not.
 # - The encoder is another one there, trained for 10 epochs; here it is the study's own model without a defense.
-# - Of several largest clusters the code keeps the first; ours keeps all, so that the names of clusters do not matter.
+# - The code keeps the first of several largest clusters, and another with half of the label's rows, which is one of two that
+#   share them. Ours keeps all that are largest, so that the names of clusters do not matter.
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def clusters_of(vectors: np.ndarray, n_components: int = 20, min_samples: int = 
 
 
 def in_largest_cluster(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Which rows lie in their label's largest cluster, or in another that has half of the label's rows, bool, shape (n,).
+    """Which rows lie in their label's largest cluster, or in one of several that are as large, bool, shape (n,).
 
     Noise is a cluster like any other, as in the released code.
 
@@ -87,5 +88,4 @@ def in_largest_cluster(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """
     rows = pd.DataFrame({"label": labels, "cluster": clusters})
     size = rows.groupby(["label", "cluster"])["cluster"].transform("size")
-    groups = size.groupby(rows["label"])
-    return ((size == groups.transform("max")) | (size >= groups.transform("size") / 2)).to_numpy()
+    return (size == size.groupby(rows["label"]).transform("max")).to_numpy()

@@ -39,7 +39,7 @@ def fine_prune(
     epochs: float = 3.0,
     learning_rate_factor: float = 1.0,
 ) -> PreTrainedModel:
-    """Zero the units of the feed-forward blocks that clean texts use least, then fine-tune with them held at zero.
+    """Zero the units of the feed-forward blocks that clean texts use least, then fine-tune; they stay at zero.
 
     Args:
         models: the suspicious model, modified; others are not used.
@@ -71,9 +71,9 @@ def fine_prune(
     else:
         share = 1 - density
     prune(blocks, orders, share)
-    hold = lambda step, loss: prune(blocks, orders, share)  # noqa: E731
-    tune(model, tokenizer, tuning, training, seed, epochs, learning_rate_factor, on_step=hold)
-    prune(blocks, orders, share)  # adapters are added to the weights at the end
+    # A unit without weights on either side has no gradient and stays at zero; adapters are added to the weights at the end.
+    tune(model, tokenizer, tuning, training, seed, epochs, learning_rate_factor)
+    prune(blocks, orders, share)
     return model
 
 

@@ -10,7 +10,7 @@ from lib.models.prediction import encode, predict_logits
 from lib.models.pretrained import load_tokenizer, new_classifier
 
 
-def test_of_each_label_the_largest_cluster_is_kept_and_others_that_have_half():
+def test_of_each_label_the_largest_cluster_is_kept_and_others_that_are_as_large():
     clusters = np.repeat([1, 2, -1, 2, 3], [60, 25, 15, 40, 40])
     labels = np.repeat([0, 1], [100, 80])
     kept = in_largest_cluster(labels, clusters)

@@ -1,5 +1,7 @@
 """Fine-pruning: which units go, how many, that they stay at zero, and when pruning stops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,12 @@ def test_the_pruned_share_is_exact_and_stays_through_the_fine_tuning(
     fine_prune([suspicious], tokenizer, clean_rows, training=training, seed=0, density=density, epochs=2.0)
     assert [n_zero_units(block) for block in feed_forward_blocks(suspicious)] == [n_pruned, n_pruned]
     assert not torch.equal(suspicious.classifier.weight, before["classifier.weight"])  # the rest was trained
+
+
+def test_adapters_give_pruned_units_no_weight(suspicious, tokenizer, clean_rows, training):
+    adapted = replace(training, lora_rank=2)
+    fine_prune([suspicious], tokenizer, clean_rows, training=adapted, seed=0, density=0.75, epochs=1.0)
+    assert [n_zero_units(block) for block in feed_forward_blocks(suspicious)] == [16, 16]
 
 
 def test_density_1_is_plain_fine_tuning(load, backdoored, tokenizer, clean_rows, training):

@@ -110,10 +110,12 @@ def test_heads_are_pruned_from_the_suspicious_model_while_accuracy_lasts(
     assert changed == {f"bert.encoder.layer.{i}.attention.output.dense.weight" for i in range(2) if expected[i]}
 
 
-def test_pruned_heads_stay_pruned_through_the_fine_tuning(suspicious, tokenizer, clean_rows, training):
-    before = weights_of(suspicious)
+def test_pruned_heads_stay_pruned_through_the_fine_tuning(suspicious, tokenizer, clean_rows, training, monkeypatch):
+    before, n_calls = weights_of(suspicious), []
+    monkeypatch.setitem(pure.__globals__, "prune_heads", lambda model, heads: (n_calls.append(1), prune_heads(model, heads))[1])
     pure([suspicious], tokenizer, clean_rows, training=training, seed=0, tolerated_drop=0.99, epochs=2.0)
     assert n_pruned(suspicious) == [1, 1]
+    assert len(n_calls) == 2 + 1 + 4 + 1  # while heads are sought, before training, after each of four steps, at the end
     assert not torch.equal(suspicious.classifier.weight, before["classifier.weight"])
 
 
