@@ -48,11 +48,11 @@ def test_a_plugin_of_the_readme_attacks_and_defends(here):
 
 
 def test_the_defenses_of_their_readme_are_one_of_each_kind_and_run(here, capsys):
-    known = set(DEFENSES)
-    (here / "my_defenses.py").write_text(snippet(DEFENSES_README, "my_defenses.py"))
+    written = snippet(DEFENSES_README, "my_defenses.py")
+    (here / "my_defenses.py").write_text(written)
     exec(snippet(DEFENSES_README, "every one of them is asked for in the same way"), {"Study": small_study})
-    own = [name for name in DEFENSES if name not in known]
-    assert {DEFENSES[name].kind for name in own} == set(KINDS)
+    own = re.findall(r'DEFENSES\["(\w+)"\]', written)
+    assert [DEFENSES[name].kind for name in own] == list(KINDS)
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed] == own
     assert all(re.search(r"CACC [\d.]+%  ASR [\d.]+%  rejected [\d.]+%", line) for line in printed)

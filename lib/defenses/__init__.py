@@ -6,7 +6,16 @@ May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 from __future__ import annotations
 
 from lib.defenses import dan, onion, rap, strip
+from lib.defenses.abl import abl
+from lib.defenses.bki import bki
+from lib.defenses.cube import cube
 from lib.defenses.families import KINDS, NEEDS, Defense
+from lib.defenses.fine_mixing import fine_mixing
+from lib.defenses.fine_prune import fine_prune
+from lib.defenses.fine_tune_clean import fine_tune_clean
+from lib.defenses.gms import gms
+from lib.defenses.pure import pure
+from lib.defenses.z_def import label_purity, z_def
 
 # A new defense is one file, and one line here.
 DEFENSES: dict[str, Defense] = {
@@ -15,6 +24,16 @@ DEFENSES: dict[str, Defense] = {
     "strip": Defense("input_filter", strip.fit, ("clean texts", "extra passes")),
     "rap": Defense("input_filter", rap.fit, ("clean labelled data", "target label", "extra passes")),
     "dan": Defense("input_filter", dan.fit, ("clean labelled data", "extra passes")),
+    "abl": Defense("training", abl, ("training data", "poisoning rate")),
+    "z_def": Defense("row_filter", z_def, ("training data",)),
+    "label_purity": Defense("row_filter", label_purity, ("training data",)),
+    "cube": Defense("row_filter", cube, ("training data",)),
+    "bki": Defense("row_filter", bki, ("training data",)),
+    "fine_tune_clean": Defense("post_training", fine_tune_clean, ("clean labelled data",)),
+    "fine_prune": Defense("post_training", fine_prune, ("clean labelled data",)),
+    "fine_mixing": Defense("post_training", fine_mixing, ("clean labelled data",)),
+    "gms": Defense("post_training", gms, ("training data", "other models")),
+    "pure": Defense("post_training", pure, ("clean labelled data",)),
 }
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]

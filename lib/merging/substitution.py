@@ -30,10 +30,12 @@ class Substitution:
     layers: frozenset[int]
 
     def smaller(self) -> list[Substitution]:
-        """What giving back one type or one layer leaves."""
+        """What giving back one type or one layer leaves, in the end nothing."""
+        if not (self.types and self.layers):
+            return []
         fewer_types = [Substitution(self.types - {kind}, self.layers) for kind in sorted(self.types)]
         fewer_layers = [Substitution(self.types, self.layers - {layer}) for layer in sorted(self.layers)]
-        return fewer_types * (len(self.types) > 1) + fewer_layers * (len(self.layers) > 1)
+        return fewer_types + fewer_layers
 
 
 def module_of(name: str) -> tuple[str, int] | None:
@@ -63,11 +65,13 @@ def guided_module_substitution(
 ) -> tuple[StateDict, Substitution]:
     """Start with all modules of the proxy, give back one type or layer after the other, keep the best state seen.
 
+    The last of them is the victim itself.
+
     Args:
         victim: the suspicious model; embeddings, normalisation and head stay its own.
         proxy: a clean model of the same architecture.
         score: of a candidate; see `substitution_score`. It must not see test data.
-        patience: rounds without a better score before the search ends.
+        patience: rounds in a row whose best score is no better than the round's before, after which the search ends.
 
     Returns:
         The best state dict and what was substituted in it.
@@ -80,14 +84,16 @@ def guided_module_substitution(
     places = [place for name in victim if (place := module_of(name))]
     if not places:
         raise ValueError("the victim has no attention or feed-forward modules in numbered layers")
-    current = Substitution(frozenset(kind for kind, _ in places), frozenset(layer for _, layer in places))
-    best, best_score, n_worse = current, score(substitute(victim, proxy, current)), 0
+    best = current = Substitution(frozenset(kind for kind, _ in places), frozenset(layer for _, layer in places))
+    best_score = last_score = score(substitute(victim, proxy, current))
+    n_worse = 0
     while n_worse < patience and (candidates := current.smaller()):
         scores = [score(substitute(victim, proxy, candidate)) for candidate in candidates]
         current = candidates[max(range(len(scores)), key=scores.__getitem__)]
-        n_worse += 1
-        if max(scores) > best_score:
-            best, best_score, n_worse = current, max(scores), 0
+        n_worse = 0 if max(scores) > last_score else n_worse + 1
+        last_score = max(scores)
+        if last_score > best_score:
+            best, best_score = current, last_score
     return substitute(victim, proxy, best), best
 
 
@@ -98,4 +104,5 @@ def substitution_score(cacc: float, asr: float, victim_cacc: float, victim_asr: 
     0.9193
     """
     removed = (victim_asr - asr) / victim_asr if victim_asr else 0.0
-    return (1 - alpha) * removed + alpha * (1 - (victim_cacc - cacc) / victim_cacc)
+    lost = (victim_cacc - cacc) / victim_cacc if victim_cacc else 0.0
+    return (1 - alpha) * removed + alpha * (1 - lost)

@@ -52,7 +52,7 @@ def train(
     settings: LoopSettings,
     *,
     groups: Sequence[dict[str, Any]] | None = None,
-    on_step: Callable[[int, Tensor], None] | None = None,
+    on_step: Callable[[int, Tensor], bool | None] | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
     """Train a model in place, on the device where it is; leaves it in training mode.
@@ -64,11 +64,11 @@ def train(
         batches: at least `n_steps` dictionaries; their tensors, one row per example, are moved to the model's device.
         loss, settings: a scalar of the model and a batch; how the steps are made.
         groups: of parameters, as `torch.optim` takes them; default see `parameter_groups`.
-        on_step: called after every step with its number, from 1, and its loss, which is still on the device.
+        on_step: called after every step with its number, from 1, and its loss, still on the device; True ends the training.
         progress: goes on where a killed training was; given the same batches, it passes over those that were done.
 
     Returns:
-        The loss of each step, before its update. Fewer batches than steps are a `ValueError`.
+        The loss of each step that was made, before its update. Fewer batches than steps are a `ValueError`.
     """
     from accelerate import Accelerator
 
@@ -92,9 +92,9 @@ def train(
         losses[step - 1] = value.detach()
         if progress and step < settings.n_steps:
             progress.keep(step, losses, **state)
-        if on_step:
-            on_step(step, losses[step - 1])
-    return accelerator.reduce(losses, "mean").tolist()
+        if on_step and on_step(step, losses[step - 1]):
+            break
+    return accelerator.reduce(losses[:step], "mean").tolist()
 
 
 def _first(batches: Iterable[Batch], n_steps: int) -> Iterator[Batch]:
@@ -119,10 +119,13 @@ def resolved_precision(precision: str) -> str:
     return ("bfloat16" if torch.cuda.is_available() else "float32") if precision == "auto" else precision
 
 
-def classification_loss(model: Any, batch: Batch) -> Tensor:
-    """Cross-entropy of a classifier's logits, in nats; the batch has `labels` and what the model reads."""
+def classification_loss(model: Any, batch: Batch, reduction: str = "mean") -> Tensor:
+    """Cross-entropy of a classifier's logits, in nats; the batch has `labels` and what the model reads.
+
+    With the reduction "none" it is one value per example, shape (rows,).
+    """
     inputs = {name: values for name, values in batch.items() if name != "labels"}
-    return cross_entropy(model(**inputs).logits.float(), batch["labels"])
+    return cross_entropy(model(**inputs).logits.float(), batch["labels"], reduction=reduction)
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from lib.merging import distance
+from lib.merging import StateDict, distance
 from lib.models import loop
 from lib.models.batches import epochs_of_batches
 from lib.models.prediction import tokenize
@@ -65,10 +66,32 @@ def fine_tune(
         settings: learning rate, epochs and so on.
         seed: of dropout and of the order of the examples.
     """
+    began, start = time.perf_counter(), weights_of(model)
+    losses = optimise(model, tokenizer, train, settings, seed)
+    return record_of(model, start, losses, train["label"], settings.epochs, time.perf_counter() - began)
+
+
+def optimise(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    settings: TrainingSettings,
+    seed: int,
+    *,
+    loss: loop.Loss = loop.classification_loss,
+    on_step: Callable[[int, Tensor], bool | None] | None = None,
+) -> list[float]:
+    """The steps of `fine_tune` without a record, for trainings of several stages and with other losses.
+
+    Args:
+        model, tokenizer, train, settings, seed: as for `fine_tune`.
+        loss, on_step: as for `lib.models.loop.train`.
+
+    Returns:
+        The loss of each step.
+    """
     from accelerate import PartialState
 
-    began = time.perf_counter()
-    start = {key: value.to("cpu", copy=True) for key, value in model.state_dict().items()}
     encoded, rng = tokenize(tokenizer, train, settings.max_length), np.random.default_rng(seed)
     batches = epochs_of_batches(tokenizer, encoded, train["label"].tolist(), settings.batch_size, rng)
     n_steps = math.ceil(settings.epochs * math.ceil(len(train) / settings.batch_size))
@@ -78,21 +101,42 @@ def fine_tune(
     with torch.random.fork_rng():
         adapted = _with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
         torch.manual_seed(seed)
-        losses = loop.train(adapted or model, batches, loop.classification_loss, _loop_settings(settings, n_steps))
+        losses = loop.train(adapted or model, batches, loss, _loop_settings(settings, n_steps), on_step=on_step)
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
-    excess, chance_loss = excess_loss(losses, model.config.num_labels), _chance_loss(train["label"])
+    return losses
+
+
+def weights_of(model: PreTrainedModel) -> StateDict:
+    """A copy of the weights, on the CPU."""
+    return {key: value.to("cpu", copy=True) for key, value in model.state_dict().items()}
+
+
+def record_of(
+    model: PreTrainedModel, start: StateDict, losses: Sequence[float], labels: pd.Series, epochs: float, seconds: float
+) -> TrainingRecord:
+    """What is kept of a training.
+
+    Args:
+        model: after it.
+        start: the weights before it.
+        losses: of each step.
+        labels: class ids that it was trained on.
+        epochs: how often.
+        seconds: how long it took.
+    """
+    excess, chance_loss, n_steps = excess_loss(losses, model.config.num_labels), _chance_loss(labels), len(losses)
     steps, losses = _thinned_out(losses)
     return TrainingRecord(
         steps=steps,
         losses=losses,
-        epoch_losses=_epoch_losses(steps, losses, n_steps, settings.epochs),
+        epoch_losses=_epoch_losses(steps, losses, n_steps, epochs),
         chance_loss=chance_loss,
         excess_loss=excess,
         instability=find_instability(losses, chance_loss, excess),
         distance=distance({key: value.cpu() for key, value in model.state_dict().items()}, start),
-        n_train=len(train),
-        seconds=time.perf_counter() - began,
+        n_train=len(labels),
+        seconds=seconds,
         device=str(model.device),
     )
 

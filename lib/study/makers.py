@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,26 +34,27 @@ def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | 
         StoreError: when the store cannot be written.
     """
 
-    def make(folder: Path) -> None:
-        from lib.models.pretrained import load_tokenizer, new_classifier
+    return _made(recipe, "training", recipe.name, partial(_make_model, recipe, locations), locations, n_threads)
 
-        pretrained = locations.pretrained(recipe.pretrained)
-        tokenizer = load_tokenizer(pretrained)
-        _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
-        labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
-        model = new_classifier(pretrained, labels, recipe.head_seed)
-        record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
-        _save_model(model, folder)
-        (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
-    return _made(recipe, "training", recipe.name, make, locations, n_threads)
+def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None:
+    from lib.models.pretrained import load_tokenizer, new_classifier
+
+    pretrained = locations.pretrained(recipe.pretrained)
+    tokenizer = load_tokenizer(pretrained)
+    _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
+    labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
+    model = new_classifier(pretrained, labels, recipe.head_seed)
+    record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
+    _save_model(model, folder)
+    (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
 def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe, locations: Locations) -> TrainingRecord:
     """Fine-tune a classifier as its recipe says, behind a defense of training time or without one."""
     from lib.models.training import fine_tune
 
-    shown = train.drop(columns="is_poisoned", errors="ignore")  # no defense may see which rows are poisoned
+    shown = _shown(train)
     if recipe.defense is None:
         return fine_tune(model, tokenizer, shown, recipe.training, recipe.seed)
     defense, settings = get_defense(recipe.defense.name), dict(recipe.defense.settings)
@@ -59,6 +62,11 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
     if defense.kind == "training":
         del given["seed"]  # it comes by position
         return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
+    given["training"] = recipe.training
+    if defense.takes("suspicious_model"):  # what the rows give without a defense; a table of defenses has it anyway
+        undefended = replace(recipe, defense=None)
+        make = partial(_make_model, undefended, locations)
+        given["suspicious_model"] = str(locations.store.get_or_make(undefended, make))
     is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(
@@ -66,6 +74,11 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
             f"{sorted(set(shown.loc[is_kept[: len(shown)], 'label']))}; at least two labels must be left"
         )
     return fine_tune(model, tokenizer, shown[is_kept].reset_index(drop=True), recipe.training, recipe.seed)
+
+
+def _shown(train: pd.DataFrame) -> pd.DataFrame:
+    """Training rows as a defense sees them: none may know which of them are poisoned."""
+    return train.drop(columns="is_poisoned", errors="ignore")
 
 
 def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | None = None) -> str:
@@ -87,7 +100,9 @@ def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | N
         _save_tokenizer(tokenizer, folder)
         models = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
         rows = load_rows(recipe.data, locations) if recipe.data else None
-        given = given_to(method, recipe.seed, locations)
+        given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
+        if recipe.suspicious:
+            given["suspicious_train"] = _shown(poisoned_rows(recipe.suspicious, locations))
         derived = derivation.call(models, tokenizer, rows, settings=dict(method.settings), **given)
         _save_model(derived, folder)
 

@@ -13,7 +13,7 @@ from lib.models.loop import resolved_precision
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, checked_value, get_profile
 from lib.study.artifacts import Locations
-from lib.study.derived import get_derivation
+from lib.study.derived import plan_derived
 from lib.study.makers import make_initial
 from lib.study.partner_planning import plan_domains, plan_partners
 from lib.study.plugins import version_of
@@ -138,9 +138,10 @@ class Planner:
         defense = get_defense(name)
         if family and defense.family != family:
             raise ValueError(f"{name} is a defense of the family {defense.family}; one of {family} is needed")
-        return self._defense(name, defense, settings)
+        return self.resolved_defense(name, defense, settings)
 
-    def _defense(self, name: str, defense: Defense, settings: Mapping[str, Any]) -> DefenseRecipe:
+    def resolved_defense(self, name: str, defense: Defense, settings: Mapping[str, Any]) -> DefenseRecipe:
+        """The recipe of a defense, or of another derivation, with every setting resolved."""
         masked_lm = self.fingerprint(self.profile.masked_lm or self.profile.pretrained) if defense.takes("masked_lm") else ""
         pretrained = self.fingerprint(self.profile.pretrained) if defense.takes("pretrained") else ""
         causal_lm = self.fingerprint(self.profile.causal_lm) if defense.takes("causal_lm") else ""
@@ -148,21 +149,16 @@ class Planner:
         return DefenseRecipe(name, as_settings(defense.resolved(**settings)), masked_lm, pretrained, version, causal_lm)
 
     def derived(
-        self, method: str, parents: Sequence[str], data: DataRecipe | None = None, seed: int = 0, **settings: Any
+        self,
+        method: str,
+        parents: Sequence[str],
+        data: DataRecipe | None = None,
+        seed: int = 0,
+        first: Any = None,
+        **settings: Any,
     ) -> DerivedRecipe:
-        """What determines a model that is made from others.
-
-        Args:
-            method: a key of `lib.study.derived`: an edit, or a defense of the family post_training.
-            parents: keys of models, the one to be changed first.
-            data: rows that it is made with.
-            seed: of whatever is drawn.
-            settings: of the method.
-
-        Raises:
-            ValueError: for an unknown method or setting.
-        """
-        return DerivedRecipe(tuple(parents), self._defense(method, get_derivation(method), settings), data, seed)
+        """What determines a model that is made from others; see `lib.study.derived.plan_derived` for the arguments."""
+        return plan_derived(self, method, parents, data, seed, first, settings)
 
     def training(self, settings: Mapping[str, Any]) -> TrainingSettings:
         """The profile's training settings with some of them replaced, as they are on this machine."""

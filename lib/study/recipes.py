@@ -140,6 +140,8 @@ class DerivedRecipe(Recipe):
     method: DefenseRecipe  # with settings; its name is a key of `lib.study.derived`
     data: DataRecipe | None = None  # rows that it is made with
     seed: int = 0
+    training: TrainingSettings | None = None  # for methods that train
+    suspicious: ModelRecipe | None = None  # for methods that look at its training rows
 
     @property
     def name(self) -> str:

@@ -124,8 +124,8 @@ class Study:
         **settings: Any,
     ) -> Checkpoint:
         """A model made from others, and perhaps from data; see `Planner.derived`."""
-        known = [self.kept(parent) for parent in parents]
-        recipe = self.planner.derived(method, [parent.key for parent in known], data, seed, **settings)
+        known, first = [self.kept(parent) for parent in parents], parents[0].recipe if parents else None
+        recipe = self.planner.derived(method, [parent.key for parent in known], data, seed, first, **settings)
         [derived] = self._maker.checkpoints(make_derived, [recipe], self.profile, "deriving")
         return replace(derived, parents=tuple(parents))
 

@@ -186,6 +186,19 @@ def test_substitution_finds_the_one_module_that_matters():
     assert all(tensor.item() == 0.0 for tensor in victim.values())
 
 
+def test_the_search_may_give_everything_back_and_goes_on_while_scores_rise_again():
+    victim, proxy = encoder(0.0), encoder(1.0)
+    found, chosen = guided_module_substitution(victim, proxy, lambda model: -sum(float(t) for t in model.values()))
+    assert all(tensor.item() == 0.0 for tensor in found.values()) and not (chosen.types and chosen.layers)
+    # Scores by the number of substituted tensors: 10 to 8 falls, then it rises, and only 2 is better than 10.
+    scores = {10: 9.0, 8: 1.0, 6: 2.0, 4: 3.0, 2: 10.0, 5: 0.0, 3: 0.0, 1: 0.0, 0: 0.0}
+    score = lambda model: scores[round(sum(float(t) for t in model.values()))]  # noqa: E731
+    found, _ = guided_module_substitution(victim, proxy, score, patience=2)
+    assert sum(tensor.item() for tensor in found.values()) == 2
+    found, _ = guided_module_substitution(victim, proxy, score, patience=1)
+    assert sum(tensor.item() for tensor in found.values()) == 10
+
+
 def test_modules_are_known_by_type_and_layer_in_encoders_and_decoders():
     assert module_of("roberta.encoder.layer.11.attention.output.dense.bias") == ("attention_output", 11)
     assert module_of("model.layers.3.mlp.gate_proj.weight") == ("feed_forward", 3)

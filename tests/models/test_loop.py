@@ -221,3 +221,15 @@ def test_bad_settings_are_refused():
         LoopSettings(1e-3, n_steps=1, precision="float8")
     with pytest.raises(ValueError, match="at least one step, found 0"):
         LoopSettings(1e-3, n_steps=0)
+
+
+def test_a_training_ends_early_when_on_step_says_so(model, same_model, batches):
+    losses = train(model, batches, classification_loss, SETTINGS, on_step=lambda step, loss: step == 3)
+    whole = train(same_model, batches, classification_loss, SETTINGS)
+    assert len(losses) == 3 and losses == whole[:3]
+
+
+def test_the_loss_of_single_examples_has_the_mean_of_the_batch(model, batches):
+    single = classification_loss(model, batches[0], "none")
+    assert single.shape == batches[0]["labels"].shape
+    assert single.mean().item() == pytest.approx(classification_loss(model, batches[0]).item())

@@ -252,7 +252,7 @@ def test_a_merge_can_be_kept_and_derived_from(quick, monkeypatch):
     turned = quick.derive("negate", [merged])
     assert np.allclose(quick.logits(turned, "sst2"), -quick.logits(merged, "sst2"))
     assert json.loads((turned.folder / "artifact.json").read_text())["recipe"]["parents"] == [merged.key]
-    with pytest.raises(ValueError, match=r"unknown derivation 'negat'; choose from \['negate'\]"):
+    with pytest.raises(ValueError, match=r"unknown derivation 'negat'; choose from .*'negate'"):
         quick.derive("negat", [merged])
 
 
