@@ -87,14 +87,20 @@ def train(
             value = loss(prepared, _placed(batch, device, accelerator))
         accelerator.backward(value)
         accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        for update in (optimizer.step, schedule.step, optimizer.zero_grad):
-            update()
+        _update(optimizer, schedule)
         losses[step - 1] = value.detach()
         if progress and step < settings.n_steps:
             progress.keep(step, losses, **state)
         if on_step and on_step(step, losses[step - 1]):
             break
     return accelerator.reduce(losses[:step], "mean").tolist()
+
+
+def _update(optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> None:
+    """One step of the weights and of the learning rate."""
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad()
 
 
 def _first(batches: Iterable[Batch], n_steps: int) -> Iterator[Batch]:
