@@ -52,10 +52,7 @@ def text_vectors(model: PreTrainedModel, texts: EncodedTexts, kind: str) -> np.n
             found.append(_at_reading_position(read.pop(), inputs["attention_mask"], outputs, kind).float().cpu())
     finally:
         hook.remove()
-    vectors = torch.cat(found).numpy()
-    in_order = np.empty_like(vectors)
-    in_order[texts.order] = vectors
-    return in_order
+    return texts.as_given(found)
 
 
 def _at_reading_position(read: Tensor, mask: Tensor, outputs: Any, kind: str) -> Tensor:

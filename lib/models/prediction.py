@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,13 @@ class EncodedTexts:
     def __len__(self) -> int:
         return len(self.order)
 
+    def as_given(self, found: Sequence[Tensor]) -> np.ndarray:
+        """What was found batch by batch, float32, shape (n, ...), row i for the i-th text before it was sorted."""
+        stacked = torch.cat(list(found)).float().cpu().numpy()
+        in_order = np.empty_like(stacked)
+        in_order[self.order] = stacked
+        return in_order
+
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, frame: pd.DataFrame, max_length: int) -> dict[str, list[list[int]]]:
     """Token ids of `text`, paired with `text_pair` where the frame has it, cut to `max_length` tokens, not padded."""
@@ -58,11 +65,9 @@ def encode(
 def predict_logits(model: PreTrainedModel, texts: EncodedTexts) -> np.ndarray:
     """Logits in float32, shape (n, n_labels), row i for the i-th text of the frame that was encoded."""
     model.eval()
-    logits = [model(**{name: values.to(model.device) for name, values in batch.items()}).logits for batch in texts.batches]
-    stacked = torch.cat(logits).float().cpu().numpy()
-    in_order = np.empty_like(stacked)
-    in_order[texts.order] = stacked
-    return in_order
+    return texts.as_given(
+        [model(**{name: values.to(model.device) for name, values in batch.items()}).logits for batch in texts.batches]
+    )
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -134,11 +139,8 @@ def mean_states_of(model: FolderModel, texts: Texts) -> np.ndarray:
         with torch.inference_mode():  # not round `network_of`: its tensors must take other weights later
             states = torch.stack(network(**inputs, output_hidden_states=True).hidden_states[1:], dim=1)
         mask = inputs["attention_mask"][:, None, :, None]
-        means.append(((states * mask).sum(2) / mask.sum(2)).float().cpu().numpy())
-    stacked = np.concatenate(means)
-    in_order = np.empty_like(stacked)
-    in_order[encoded.order] = stacked
-    return in_order
+        means.append((states * mask).sum(2) / mask.sum(2))
+    return encoded.as_given(means)
 
 
 def network_of(model: FolderModel) -> PreTrainedModel:
