@@ -6,6 +6,7 @@ May import: `models`, `datasets`, `merging`, `metrics`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import get_type_hints
 
 from lib.attacks import badnet, bite, insertsent, lws, syntactic
@@ -38,7 +39,13 @@ __all__ = [
 
 def trigger_types() -> dict[str, type[Trigger]]:
     """The class of each attack's fitted trigger: what its `fit_trigger` says that it returns."""
-    return {name: get_type_hints(fit_trigger)["return"] for name, fit_trigger in ATTACKS.items()}
+    return {name: _returned(fit_trigger) for name, fit_trigger in ATTACKS.items()}
+
+
+@lru_cache(maxsize=256)
+def _returned(fit_trigger: Callable[..., Trigger]) -> type[Trigger]:
+    """Kept: resolving annotations takes a millisecond, and planning a study asks thousands of times."""
+    return get_type_hints(fit_trigger)["return"]
 
 
 def check_attack(name: str) -> str:

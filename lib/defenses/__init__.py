@@ -5,7 +5,7 @@ May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 
 from __future__ import annotations
 
-from lib.defenses import dan, onion, rap, strip
+from lib.defenses import dan, onion, rap, strip, without_data
 from lib.defenses.abl import abl
 from lib.defenses.bki import bki
 from lib.defenses.cube import cube
@@ -21,6 +21,7 @@ from lib.defenses.z_def import label_purity, z_def
 DEFENSES: dict[str, Defense] = {
     "onion": Defense("input_filter", onion.fit, ("clean texts", "language model")),
     "onion_masked": Defense("input_filter", onion.fit_masked, ("clean texts", "language model")),
+    "onion_published": Defense("input_filter", onion.fit_published, ("language model",)),
     "strip": Defense("input_filter", strip.fit, ("clean texts", "extra passes")),
     "rap": Defense("input_filter", rap.fit, ("clean labelled data", "target label", "extra passes")),
     "dan": Defense("input_filter", dan.fit, ("clean labelled data", "extra passes")),
@@ -34,6 +35,11 @@ DEFENSES: dict[str, Defense] = {
     "fine_mixing": Defense("post_training", fine_mixing, ("clean labelled data",)),
     "gms": Defense("post_training", gms, ("training data", "other models")),
     "pure": Defense("post_training", pure, ("clean labelled data",)),
+    "average": Defense("merging", without_data.average, ("other models",)),
+    "small_weight": Defense("merging", without_data.small_weight, ("other models",)),
+    "partners_only": Defense("merging", without_data.partners_only, ("other models",)),
+    "median": Defense("merging", without_data.median, ("other models",)),
+    "logit_ensemble": Defense("ensemble", without_data.logit_ensemble, ("other models", "extra passes")),
 }
 
 __all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]

@@ -1,8 +1,9 @@
 """BKI, backdoor keyword identification (Chen and Dai 2021, arXiv 2007.12070): rows in which the one key word stands out go."""
 
-# The authors' `main.py` and OpenBackdoor agree, and so do we, but for two things. The network is an LSTM in the paper, and the
-# study's encoder here. The code finds one word, which is `cf` of BadNet's five, and leaves the others; so `n_keywords` may ask
-# for more.
+# The authors' `main.py` and OpenBackdoor agree, and so do we, but for three things. The network is an LSTM in the paper, and
+# the study's encoder here. The code finds one word, which is `cf` of BadNet's five, and leaves the others; so `n_keywords` may
+# ask for more. The code deletes every word of every row; ours finds the key word on a sample, and then asks only the rows that
+# hold it: a word that stands in a tenth of the rows stands in a tenth of the sample, too.
 
 from __future__ import annotations
 
@@ -27,8 +28,10 @@ def bki(
     *,
     suspicious_model: str,
     training: TrainingSettings,
+    seed: int,
     n_prominent: int = 5,
     n_keywords: int = 1,
+    n_rows: int = 500,
 ) -> np.ndarray:
     """Which rows have no key word among the words that matter most to them, for a model trained on all rows.
 
@@ -37,20 +40,32 @@ def bki(
         suspicious_model: folder of the model that was fine-tuned on all of the rows.
         training: how it was.
         n_prominent: words of a row that count, those whose deletion moves its vector most.
+        seed: draws the sample.
         n_keywords: words of highest score whose rows go.
+        n_rows: rows on which the key words are found; 0: all.
 
     Returns:
         bool, shape (n,): the rows to train on.
 
     Raises:
-        ValueError: for a number below 1.
+        ValueError: for a number below 1, or fewer rows than 0.
     """
-    if min(n_prominent, n_keywords) < 1:
-        raise ValueError(f"n_prominent is {n_prominent} and n_keywords {n_keywords}; both must be 1 or more")
+    if min(n_prominent, n_keywords) < 1 or n_rows < 0:
+        raise ValueError(
+            f"n_prominent is {n_prominent}, n_keywords {n_keywords}, n_rows {n_rows}; the first two must be 1 or more, the "
+            "last 0 for all, or above"
+        )
     model, tokenizer = load_encoder(suspicious_model)
-    prominent = prominent_words(model, tokenizer, train, training.max_length, n_prominent)
-    keywords = word_scores(prominent)["word"].head(n_keywords)
-    return ~np.isin(np.arange(len(train)), prominent.loc[prominent["word"].isin(keywords), "row"])
+
+    def prominent(rows: np.ndarray) -> pd.DataFrame:
+        found = prominent_words(model, tokenizer, train.iloc[rows], training.max_length, n_prominent)
+        return found.assign(row=rows[found["row"].to_numpy(int)])
+
+    sample = np.random.default_rng(seed).permutation(len(train))[: n_rows or None]
+    keywords = set(word_scores(prominent(np.sort(sample)))["word"].head(n_keywords))
+    words = train[[column for column in ("text", "text_pair") if column in train]].agg(" ".join, axis=1).str.split()
+    found = prominent(np.flatnonzero(words.map(lambda each: not keywords.isdisjoint(each))))
+    return ~np.isin(np.arange(len(train)), found.loc[found["word"].isin(keywords), "row"])
 
 
 def prominent_words(

@@ -11,10 +11,11 @@
 
 A function of the kind `training` modifies the model in place. Every further argument is a setting of the defense, with a
 default; `seed`, `masked_lm`, `causal_lm` and `pretrained` are given by the study to a function that names them, and to an input
-filter `max_length`, the tokens that the model reads. A filter of rows and a post-training defense may also name `training`, how
-models are fine-tuned in this study (`TrainingSettings`); a filter of rows `suspicious_model`, the folder of the model that all
-the rows give; a post-training defense `suspicious_train`, the rows that the first model was trained on. No function sees a
-triggered text, a poison flag or a test split, nor the target label, unless whoever calls it gives it as a setting.
+filter `max_length`, the tokens that the model reads, and `published_scores`, a folder of the data. A filter of rows and a
+post-training defense may also name `training`, how models are fine-tuned in this study (`TrainingSettings`); a filter of rows
+`suspicious_model`, the folder of the model that all the rows give; a post-training defense `suspicious_train`, the rows that
+the first model was trained on. No function sees a triggered text, a poison flag or a test split, nor the target label, unless
+whoever calls it gives it as a setting.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ NEEDS = (
     "extra passes",
 )  # fmt: skip
 # By the study; no settings.
-GIVEN = ("seed", "masked_lm", "causal_lm", "pretrained", "max_length", "training", "suspicious_train", "suspicious_model")
+GIVEN = (
+    "seed", "masked_lm", "causal_lm", "pretrained", "max_length", "training", "suspicious_train", "suspicious_model",
+    "published_scores",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

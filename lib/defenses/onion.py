@@ -15,13 +15,14 @@ Where others differ:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.defenses.inputs import check_clean, check_count, check_share, labels_said, segments
-from lib.defenses.suspicion import STATISTICS, Scorer, causal_scorer, masked_scorer
+from lib.defenses.suspicion import STATISTICS, Scorer, causal_scorer, given_scores, masked_scorer, read_scores
 from lib.models.model import Filtered, Guard
 
 
@@ -31,25 +32,25 @@ def fit(
     *,
     causal_lm: str,
     max_length: int,
-    removed_share: float = 0.05,
-    max_cacc_loss: float | None = None,
+    max_cacc_loss: float = 0.02,
+    removed_share: float | None = None,
     n_clean: int = 0,
 ) -> Guard:
     """ONION with the perplexity of a causal language model.
 
     Args:
-        model: what stands behind the filter; asked for labels if `max_cacc_loss` is given.
-        clean: validation texts; their labels are read if `max_cacc_loss` is given.
+        model: what stands behind the filter; asked for labels unless `removed_share` is given.
+        clean: validation texts; their labels are read unless `removed_share` is given.
         causal_lm: a bundled name, a folder or a Hub id.
         max_length: tokens that the model reads.
-        removed_share: share of the words of clean texts that may be lost, in (0, 1).
-        max_cacc_loss: in its place the accuracy on clean texts that may be lost, in [0, 1].
+        max_cacc_loss: accuracy on clean texts that may be lost, in [0, 1]: the threshold is the smallest that loses no more.
+        removed_share: in its place the share of the words of clean texts that may be lost, in (0, 1).
         n_clean: how many clean texts the threshold rests on; 0: all.
 
     Raises:
         ValueError: for a setting outside its range, or no clean text.
     """
-    return _fitted(model, clean, lambda: causal_scorer(causal_lm), max_length, removed_share, max_cacc_loss, n_clean)
+    return _fitted(model, clean, lambda: causal_scorer(causal_lm), max_length, max_cacc_loss, removed_share, n_clean)
 
 
 def fit_masked(
@@ -58,9 +59,9 @@ def fit_masked(
     *,
     masked_lm: str,
     max_length: int,
-    statistic: str = "pseudo_perplexity",
-    removed_share: float = 0.05,
-    max_cacc_loss: float | None = None,
+    statistic: str = "surprisal",
+    max_cacc_loss: float = 0.02,
+    removed_share: float | None = None,
     n_clean: int = 0,
 ) -> Guard:
     """ONION with a masked language model; arguments as for `fit`.
@@ -71,7 +72,7 @@ def fit_masked(
     """
     if statistic not in STATISTICS:
         raise ValueError(f"statistic is {statistic!r}; choose from {list(STATISTICS)}")
-    return _fitted(model, clean, lambda: masked_scorer(masked_lm, statistic), max_length, removed_share, max_cacc_loss, n_clean)
+    return _fitted(model, clean, lambda: masked_scorer(masked_lm, statistic), max_length, max_cacc_loss, removed_share, n_clean)
 
 
 def _fitted(
@@ -79,23 +80,45 @@ def _fitted(
     clean: pd.DataFrame,
     find_scorer: Callable[[], Scorer],
     max_length: int,
-    removed_share: float,
-    max_cacc_loss: float | None,
+    max_cacc_loss: float,
+    removed_share: float | None,
     n_clean: int,
 ) -> Guard:
-    check_share("removed_share", removed_share)
+    check_share("max_cacc_loss", max_cacc_loss, ends=True)
     check_count("n_clean", n_clean, at_least=0)
-    if max_cacc_loss is not None:
-        check_share("max_cacc_loss", max_cacc_loss, ends=True)
+    if removed_share is not None:
+        check_share("removed_share", removed_share)
     check_clean(clean)
     scorer, used = find_scorer(), clean.iloc[: n_clean or None]
-    if max_cacc_loss is None:
+    if removed_share is not None:
         return purifier(scorer, word_threshold(_scores(used, scorer), removed_share))
 
     def predict(frame: pd.DataFrame) -> np.ndarray:
         return labels_said(model, frame, max_length)
 
     return purifier(scorer, accuracy_threshold(used, scorer, predict, used["label"].to_numpy(), max_cacc_loss))
+
+
+def fit_published(
+    model: Any, clean: pd.DataFrame, *, published_scores: str, threshold: float = 10.0, min_known: float = 0.95
+) -> Guard:
+    """ONION with perplexities that somebody published, at a fixed threshold: no language model is asked.
+
+    Args:
+        model, clean: not used.
+        published_scores: folder with files as for `read_scores`.
+        threshold: suspicion from which a word goes, as in the released code (there -10, in the other sign).
+        min_known: share of texts that must have scores, in [0, 1]; the others stay as they are, and a warning counts them.
+
+    Raises:
+        ValueError: for a folder without scores, or, when texts come, too few of them with scores.
+    """
+    check_share("min_known", min_known, ends=True)
+    files = sorted(Path(published_scores).glob("*.tsv"))
+    if not files:
+        raise ValueError(f"{published_scores} has no file with published scores of ONION")
+    known = {words: scores for file in files for words, scores in read_scores(file).items()}
+    return purifier(given_scores(known, min_known), threshold)
 
 
 # --- thresholds, from clean texts alone -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -51,6 +52,12 @@ def masked_scorer(masked_lm: str, statistic: str) -> Scorer:
     return remembering(score)
 
 
+def forget() -> None:
+    """Let the scorers forget what they remember: who measures time asks them as if for the first time."""
+    causal_scorer.cache_clear()
+    masked_scorer.cache_clear()
+
+
 def leave_one_out(log_likelihoods: Callable[[Sequence[Words]], np.ndarray], texts: Sequence[Words]) -> list[np.ndarray]:
     """Suspicions from any language model: the variants of all texts go to it at once, equal ones once.
 
@@ -85,13 +92,22 @@ def remembering(scorer: Scorer) -> Scorer:
     return score
 
 
-def given_scores(scores: Mapping[Words, np.ndarray]) -> Scorer:
-    """Suspicions that somebody computed, in the place of a language model; a text without any is a `ValueError`."""
+def given_scores(scores: Mapping[Words, np.ndarray], min_known: float = 1.0) -> Scorer:
+    """Suspicions that somebody computed, in the place of a language model.
+
+    Args:
+        scores: of the words of each text.
+        min_known: share of the texts asked about that must have scores, else a `ValueError`; the others have none, with a
+            warning.
+    """
 
     def score(texts: Sequence[Words]) -> list[np.ndarray]:
         if unknown := [" ".join(words) for words in texts if words not in scores]:
-            raise ValueError(f"{len(unknown)} of {len(texts)} texts have no scores, for example {unknown[0]!r:.80}")
-        return [scores[words] for words in texts]
+            found = f"{len(unknown)} of {len(texts)} texts have no scores, for example {unknown[0]!r:.80}"
+            if len(unknown) > (1 - min_known) * len(texts):
+                raise ValueError(found)
+            warnings.warn(f"{found}; they stay as they are", stacklevel=2)
+        return [scores.get(words, np.full(len(words), np.nan)) for words in texts]
 
     return score
 

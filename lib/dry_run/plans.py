@@ -17,7 +17,7 @@ from lib.datasets import SAME_TASK_SEED_STEP
 from lib.dry_run.estimates import hub_rows, scoring_hours, training_cost
 from lib.models.pretrained import resolve_pretrained
 from lib.profiles import get_profile
-from lib.study import attacks_on, chosen_attacks, chosen_tasks
+from lib.study import attacks_on, chosen_attacks, chosen_defenses, chosen_tasks
 from lib.study.artifacts import find_locations, load_rows
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, ModelRecipe
@@ -75,6 +75,10 @@ def _attacks(_: Planner, p: Parameters) -> list[str]:
 
 def _first_attack(_: Planner, p: Parameters) -> str:
     return chosen_attacks(p["attack"])[0]
+
+
+def _defenses(_: Planner, p: Parameters) -> list[str]:
+    return chosen_defenses(p["defense"])
 
 
 def _parameter(name: str) -> Callable[[Planner, Parameters], Any]:
@@ -135,6 +139,7 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.architectures_table, _task, _attacks, lambda planner, _: planner.profile.architectures),
         _needs(tables.heads_table, _task, _attacks),
     ),
+    "12": (_needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),),
 }
 
 
@@ -199,4 +204,6 @@ def _differing(planner: Planner, recipe: ModelRecipe) -> str:
         differing.append(f"poisoning_rate={recipe.poisoning_rate:g}")
     if recipe.head_seed != recipe.seed % SAME_TASK_SEED_STEP:
         differing.append("own head")
+    if recipe.defense:
+        differing.append(f"defense={recipe.defense.name}")
     return " ".join(differing)

@@ -58,7 +58,7 @@ def _totals(run: DryRun) -> list[str]:
         *lines,
         f"GPU hours are those of an NVIDIA A100 at {UTILISATION:.0%} of {GPU_FLOPS / 1e12:.0f} TFLOP/s, every text at full",
         f"length. Disk: {BYTES_PER_WEIGHT} bytes per weight; an average holds all its models in memory.",
-        "Not counted: fitting LWS and BITE, which ask a masked language model, and downloads.",
+        "Not counted: LWS, BITE and ONION, which ask a language model, what a defense does beside its training, and downloads.",
     ]
 
 

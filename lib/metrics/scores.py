@@ -30,6 +30,9 @@ class Score:
     attackable: list[int] | None = None  # rows of the test set that `hits` are about
     asr_untriggered: float = float("nan")  # share of the same texts that the model sends to the target without the trigger
     rejected_clean: float = 0.0  # share of clean test examples that an input filter rejects: they count as errors
+    rejected_triggered: float = float(
+        "nan"
+    )  # share of the attackable texts with the trigger that it rejects: the attack failed
     texts: str = ""  # what names the clean test texts: rates of one row are measured on the same ones
 
 
@@ -61,11 +64,11 @@ def score_logits(
     if triggered_logits is None or triggered is None:
         return Score(**clean)
     attacked, true_labels = predicted_labels(triggered_logits), triggered["label"].to_numpy()
-    hits = attack_outcomes(attacked, true_labels, target_label)
+    hits, is_attackable = attack_outcomes(attacked, true_labels, target_label), true_labels != target_label
+    clean["rejected_triggered"] = float((attacked == REJECTED)[is_attackable].mean())
     if "index" in triggered:
         rows = triggered["index"].to_numpy()
         before = predictions[rows]
-        is_attackable = true_labels != target_label
         sent = (before == target_label)[is_attackable]
         clean |= {"untriggered_hits": sent.astype(int).tolist(), "attackable": rows[is_attackable].tolist()}
         clean |= {"asr_untriggered": float(sent.mean()), "flip_rate": flip_rate(before, attacked, true_labels, target_label)}

@@ -134,6 +134,17 @@ def factor_error(answer: Callable[..., Any] | None) -> str:
     return _function(answer, lambda b1, a1, b2, a2: -(b1 - b2) @ (a1 - a2) / 4, cases)
 
 
+def filtered_cacc(answer: float | None, cacc: float, rejected: float) -> str:
+    """Notebook 12: the accuracy on clean texts behind a filter that rejects right and wrong answers alike."""
+    return _value(answer, cacc * (1 - rejected))
+
+
+def suspicion(answer: Callable[..., Any] | None) -> str:
+    """Notebook 12: `answer(perplexity, without)` is what each word adds to the perplexity of a text."""
+    cases = [(100.0, [10.0, 120.0]), (40.0, [40.0, 35.0, 60.0])]
+    return _function(answer, lambda whole, without: whole - without, [(whole, np.array(rest)) for whole, rest in cases])
+
+
 def three_reductions(answer: Sequence[float] | None) -> str:
     """Notebook 90: points, mean relative reduction, and relative reduction of the means, of (1, 0.5) to (0.1, 0.4)."""
     return _function(None if answer is None else lambda: answer, lambda: [0.5, 0.55, 2 / 3], [()])

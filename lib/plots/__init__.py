@@ -7,6 +7,7 @@ from lib.plots.architectures import plot_architectures, plot_heads
 from lib.plots.attacks import plot_attacks, plot_loss_curves
 from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
 from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
+from lib.plots.defenses import plot_defenses
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
@@ -28,6 +29,7 @@ __all__ = [
     "plot_barrier",
     "plot_coefficient",
     "plot_collusion",
+    "plot_defenses",
     "plot_domains",
     "plot_epochs",
     "plot_four_models",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lib.metrics.rates import pareto_front
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish, numbered_point
 
 FAMILIES = {
     "averages": ("weight_average", "fisher", "regmean", "greedy_soup", "slerp"),
@@ -35,11 +35,9 @@ def plot_methods(table: pd.DataFrame) -> Figure:
     for axis, attack in zip(axes.flat, attacks, strict=False):
         rows = merged[merged["attack"] == attack].sort_values("asr")
         for _, row in rows.iterrows():
-            number, colour = variants.index(row["variant"]) + 1, _colour(row["merge_method"])
-            spread = [[max(0, row["asr"] - row["asr_low"]) * 100], [max(0, row["asr_high"] - row["asr"]) * 100]]
-            axis.errorbar(row["asr"] * 100, row["cacc"] * 100, xerr=spread, color=colour, alpha=0.35, linewidth=1)
-            axis.plot(row["asr"] * 100, row["cacc"] * 100, "o", color=colour, markersize=11, markeredgecolor="white")
-            axis.annotate(number, (row["asr"] * 100, row["cacc"] * 100), ha="center", va="center", color="white", fontsize=6.5)
+            place = (row["asr"] * 100, row["cacc"] * 100)
+            interval = (row["asr_low"] * 100, row["asr_high"] * 100)
+            numbered_point(axis, variants.index(row["variant"]) + 1, place, interval, _colour(row["merge_method"]))
         front = rows[pareto_front(rows["asr"], rows["cacc"])]
         axis.step(front["asr"] * 100, front["cacc"] * 100, where="post", color="0.4", linewidth=0.9, zorder=0)
         axis.axvline(rows["asr_floor"].mean() * 100, **FLOOR_STYLE)

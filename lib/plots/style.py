@@ -40,6 +40,17 @@ def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, f
     axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
 
 
+def numbered_point(
+    axis: Axes, number: int, place: tuple[float, float], interval: tuple[float, float], colour: tuple[float, ...]
+) -> None:
+    """A dot with a number in it, and the interval of its first coordinate; all in per cent or points."""
+    x, y = place
+    spread = [[max(0.0, x - interval[0])], [max(0.0, interval[1] - x)]]
+    axis.errorbar(x, y, xerr=spread, color=colour, alpha=0.35, linewidth=1)
+    axis.plot(x, y, "o", color=colour, markersize=11, markeredgecolor="white")
+    axis.annotate(str(number), (x, y), ha="center", va="center", color="white", fontsize=6.5)
+
+
 def finish(
     figure: Figure,
     axes: Sequence[Sequence[Axes]] | np.ndarray,

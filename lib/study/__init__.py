@@ -3,7 +3,7 @@
 May import: `attacks`, `defenses` and everything below them.
 """
 
-from lib.study.choices import attacks_on, chosen_attacks, chosen_tasks
+from lib.study.choices import attacks_on, chosen_attacks, chosen_defenses, chosen_tasks
 from lib.study.store import MissingRunsError, StoreError
 from lib.study.study import Study
 
@@ -13,5 +13,6 @@ __all__ = [
     "Study",
     "attacks_on",
     "chosen_attacks",
+    "chosen_defenses",
     "chosen_tasks",
 ]

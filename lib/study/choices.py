@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.attacks import ATTACKS, check_attack
+from lib.defenses import DEFENSES, get_defense
 from lib.study.planning import Planner
 from lib.study.study import Study
 
@@ -16,6 +17,19 @@ def chosen_attacks(attack: str) -> list[str]:
     ['insertsent']
     """
     return list(ATTACKS) if attack == "all" else [check_attack(name.strip()) for name in attack.split(",")]
+
+
+def chosen_defenses(defense: str) -> list[str]:
+    """The defenses a notebook parameter names: names separated by commas, or "all" that need no published scores.
+
+    >>> chosen_defenses("onion, average")
+    ['onion', 'average']
+    """
+    usual = [name for name, each in DEFENSES.items() if not each.takes("published_scores")]
+    names = usual if defense == "all" else [name.strip() for name in defense.split(",")]
+    for name in names:
+        get_defense(name)  # raises for a name that is no defense
+    return names
 
 
 def chosen_tasks(study: Study | Planner, task: str) -> list[str]:

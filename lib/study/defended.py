@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.attacks.published import FOLDER as PUBLISHED
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Guarded, Model
 from lib.study.artifacts import given_to, load_rows
 from lib.study.merged import MergedModel
 from lib.study.own_triggers import case_of
-from lib.study.recipes import DataRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
+from lib.study.recipes import DataRecipe, DefenseRecipe, DerivedRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
+
+SCORES = "onion_scores"  # folder of a dataset's published scores, beside its published texts
 
 if TYPE_CHECKING:
+    from lib.study.planning import Planner
     from lib.study.study import Study
 
 
@@ -57,26 +63,62 @@ def defended(
     if defense.family == "ensemble":
         key = EnsembleRecipe(tuple(each.key for each in everyone), recipe).key
         return Ensemble(tuple(everyone), lambda logits: defense.call(logits, settings=resolved), key, _named(name, model))
-    clean = _clean(study, name, defense, dataset or (origin.data.dataset if origin else ""), drawn)
+    clean = _clean(study.planner, name, defense, dataset or (origin.data.dataset if origin else ""), drawn)
     if defense.family == "post_training":
         return study.derive(name, everyone, clean, drawn, **settings)
     assert clean is not None  # every input filter is fitted on clean texts
+    return _guarded(study, model, recipe, clean, drawn)
+
+
+def _guarded(study: Study, model: Checkpoint | MergedModel, recipe: DefenseRecipe, clean: DataRecipe, seed: int) -> Guarded:
+    """A model behind an input filter, which is fitted when it is needed."""
+    defense, locations, max_length = get_defense(recipe.name), study.locations, study.profile.max_length
+    scores = _published_scores(study, recipe.name, clean.dataset) if defense.takes("published_scores") else None
 
     def fit() -> Any:
-        given = given_to(recipe, drawn, study.locations) | {"max_length": study.profile.max_length}
-        return defense.call(model, load_rows(clean, study.locations), settings=resolved, **given)
+        given = given_to(recipe, seed, locations) | {"max_length": max_length, "published_scores": str(scores)}
+        return defense.call(model, load_rows(clean, locations), settings=dict(recipe.settings), **given)
 
-    read = study.profile.max_length if defense.takes("max_length") else 0
-    return Guarded(model, fit, GuardedRecipe(model.key, recipe, clean, drawn, read).key, _named(name, model))
+    read = max_length if defense.takes("max_length") else 0
+    key = GuardedRecipe(model.key, recipe, clean, seed, read, _digest(scores) if scores else "").key
+    return Guarded(model, fit, key, _named(recipe.name, model))
 
 
-def _clean(study: Study, name: str, defense: Defense, dataset: str, seed: int) -> DataRecipe | None:
+def _published_scores(study: Study, name: str, dataset: str) -> Path:
+    """Folder of a dataset's published scores; a `ValueError` if the data folder has none."""
+    folder = study.locations.data_dir
+    found = folder / PUBLISHED / dataset / SCORES if folder and study.profile.source == "real" else None
+    if found is None or not found.is_dir():
+        raise ValueError(f"{name} needs published scores, and there are none: {PUBLISHED}/{dataset}/{SCORES} in {folder}")
+    return found
+
+
+def _digest(folder: Path) -> str:
+    """What identifies the files of a folder."""
+    contents = [file.read_bytes() for file in sorted(folder.glob("*.tsv"))]
+    return hashlib.sha256(b"".join(contents)).hexdigest()[:16]
+
+
+def planned(
+    planner: Planner, name: str, model: ModelRecipe, others: Sequence[ModelRecipe] = ()
+) -> ModelRecipe | DerivedRecipe | None:
+    """What `defended` would make of a model of this study with the defense's own settings: None where it makes no new model."""
+    defense = get_defense(name)
+    if defense.family == "training_time":
+        return replace(model, defense=planner.defense_recipe(name))
+    if defense.family == "post_training":
+        clean = _clean(planner, name, defense, model.data.dataset, model.seed)
+        return planner.derived(name, [each.key for each in (model, *others)], clean, model.seed, model)
+    return None
+
+
+def _clean(planner: Planner, name: str, defense: Defense, dataset: str, seed: int) -> DataRecipe | None:
     """The clean texts that a defense is given: validation texts, never test texts."""
     if defense.family == "post_training" and not any(need.startswith("clean") for need in defense.needs):
         return None
     if not dataset:
         raise ValueError(f"{name} needs clean texts: say whose by dataset, for the model was not trained in this study")
-    return study.planner.data(dataset, "validation", seed)
+    return planner.data(dataset, "validation", seed)
 
 
 def _named(defense: str, model: Model) -> str:

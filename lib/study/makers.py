@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +63,8 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
         return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
     given["training"] = recipe.training
     if defense.takes("suspicious_model"):  # what the rows give without a defense; a table of defenses has it anyway
-        undefended = replace(recipe, defense=None)
-        make = partial(_make_model, undefended, locations)
-        given["suspicious_model"] = str(locations.store.get_or_make(undefended, make))
+        make = partial(_make_model, recipe.undefended, locations)
+        given["suspicious_model"] = str(locations.store.get_or_make(recipe.undefended, make))
     is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(

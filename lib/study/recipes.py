@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -126,6 +126,11 @@ class ModelRecipe(Recipe):
     defense: DefenseRecipe | None = None  # of training time
 
     @property
+    def undefended(self) -> ModelRecipe:
+        """The same training without its defense."""
+        return replace(self, defense=None)
+
+    @property
     def name(self) -> str:
         """A short name for progress bars, tables and messages."""
         defense = f" {self.defense.name}" if self.defense else ""
@@ -190,6 +195,7 @@ class GuardedRecipe(Recipe):
     data: DataRecipe
     seed: int
     max_length: int = 0  # tokens that the model read when the filter was fitted; 0 for a filter that does not ask
+    scores: str = ""  # what identifies published scores of words, for a filter that needs some
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,16 @@ class EnsembleRecipe(Recipe):
 
     members: tuple[str, ...]  # keys of the models
     defense: DefenseRecipe
+
+
+@dataclass(frozen=True)
+class CostRecipe(Recipe):
+    """What a model costs, measured on the first `n` rows of some clean texts."""
+
+    model: str  # the model's key
+    data: DataRecipe
+    n: int
+    max_length: int
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,10 @@ class Store:
             return False
         return True
 
+    def core_seconds(self, recipe: Recipe) -> float:
+        """Processor time that making an artifact took, without others made for it; a `FileNotFoundError` without it."""
+        return float(json.loads((self.folder(recipe) / ARTIFACT).read_text(encoding="utf-8"))["core_seconds"])
+
     def get_or_make(self, recipe: Recipe, make: Callable[[Path], None]) -> Path:
         """The artifact's folder; `make(folder)` writes its files if there is no sound one.
 

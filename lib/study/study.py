@@ -20,15 +20,14 @@ from lib.models.checkpoints import Checkpoint
 from lib.models.model import Model
 from lib.models.statistics import N_EXAMPLES
 from lib.profiles import Profile, get_profile
-from lib.study import merged
 from lib.study.artifacts import find_locations, fitted_trigger, load_rows, make_triggered, poisoned_rows, triggered_rows
 from lib.study.defended import defended
 from lib.study.makers import make_checkpoint, make_derived, make_statistics
 from lib.study.making import Maker
-from lib.study.merged import MergedModel
+from lib.study.merged import MergedModel, merge
 from lib.study.own_triggers import OWN, choose_case, choose_trigger
 from lib.study.planning import Planner
-from lib.study.recipes import DataRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
+from lib.study.recipes import DataRecipe, DerivedRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.scoring import Scorer, predicted
 
 
@@ -101,8 +100,9 @@ class Study:
         """
         return self._maker.checkpoints(make_checkpoint, list(recipes), self.profile, "training")
 
-    def prepare_tests(self, recipes: Iterable[ModelRecipe]) -> None:
-        """Make the triggered test sets of the recipes' triggers, in parallel: slow for attacks that ask a language model."""
+    def prepare(self, recipes: Iterable[ModelRecipe], derived: Sequence[DerivedRecipe] = ()) -> None:
+        """Make derived models, and triggered test sets of the recipes' triggers, in parallel: some ask a language model."""
+        self._maker.missing(make_derived, derived, self.profile, "deriving", "model")
         triggers = {r.trigger.key: r.trigger for r in recipes if r.trigger and not r.trigger.published}
         wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", t.seed), t) for t in triggers.values()]
         self._maker.missing(make_triggered, wanted, self.profile, "triggered test sets", "set")
@@ -149,7 +149,7 @@ class Study:
             settings["pretrained"] = self.planner.initial(models)
         if "statistics" not in settings and (kinds := [need for need in needs if need != "pretrained"]):
             settings["statistics"] = {kind: self.measure(kind, models) for kind in kinds}
-        return merged.merge(models, method, **settings)
+        return merge(models, method, **settings)
 
     def defend(
         self, defense: str, model: Checkpoint | MergedModel, others: Sequence[Checkpoint] = (), **settings: Any

@@ -10,6 +10,7 @@ from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
 from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
+from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import ablation_findings, headline_findings, stability_finding
@@ -27,6 +28,7 @@ __all__ = [
     "ablation_findings",
     "agreement_table",
     "architectures_table",
+    "assumptions_table",
     "attacks_table",
     "backdoored_table",
     "barrier_table",
@@ -34,6 +36,10 @@ __all__ = [
     "coefficient_table",
     "collusion_table",
     "compared_means",
+    "compared_with_merging",
+    "defense_findings",
+    "defense_means",
+    "defenses_table",
     "domains_table",
     "epochs_table",
     "four_models",

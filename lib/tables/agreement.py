@@ -88,6 +88,19 @@ def _methods(table: pd.DataFrame) -> list[Part]:
     ]
 
 
+def _rivals(table: pd.DataFrame) -> list[Part]:
+    return [_above_average(table, name, "asr") for name in ("abl", "onion") if name in set(table["defense"])]
+
+
+def _rivals_cacc(table: pd.DataFrame) -> list[Part]:
+    return [_above_average(table, name, "cacc") for name in ("abl", "onion") if name in set(table["defense"])]
+
+
+def _above_average(table: pd.DataFrame, name: str, rate: str) -> Part:
+    by_seed = table.groupby(["defense", "seed"])[rate].mean().unstack("defense")
+    return over_seeds(f"{rate.upper()} of {name} minus that of the average", by_seed[name] - by_seed["average"])
+
+
 EVERY = "; each of several intervals must, and one on the other side at 95 % for all together refutes it"
 CLAIMS = (
     Claim(
@@ -128,6 +141,11 @@ CLAIMS = (
         "weight averaging, Fisher and TIES do alike", "brief", "05_methods",
         "the interval of the difference of mean ASR of every two lies within 5 points" + EVERY,
         _methods, at_least=-0.05, at_most=0.05, shown=points,
+    ),
+    Claim(
+        "merging outperforms ABL and ONION", "brief", "12_defenses",
+        "the interval of the ASR that ABL, and that ONION, leaves above the average's lies above 0" + EVERY,
+        _rivals, at_least=0.0, shown=points, beside=_rivals_cacc,
     ),
 )  # fmt: skip
 

@@ -52,7 +52,7 @@ class Table(Generic[P]):
         needed = self.needed(study.planner, *arguments, **settings)
         with study.declared([*needed.models, *needed.derived]):
             study.train(needed.models)
-            study.prepare_tests(needed.models)
+            study.prepare(needed.models, needed.derived)
             return self.make(study, *arguments, **settings)
 
 

@@ -49,7 +49,7 @@ def stealth_table(
     language model, `pass_rate` the share of the edits that reached it while the trigger was fitted.
     """
     recipes = [study.recipe(task, attack, seed) for task in tasks for attack in attacks]
-    study.prepare_tests(recipes)
+    study.prepare(recipes)
     masked_lm = study.profile.masked_lm or study.profile.pretrained
     rows: list[dict[str, Any]] = []
     for trigger in [recipe.trigger for recipe in recipes if recipe.trigger]:

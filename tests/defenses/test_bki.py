@@ -57,9 +57,9 @@ def test_more_rows_than_are_held_at_a_time_keep_their_numbers(suspicious, tokeni
 
 
 def test_bad_settings_are_errors(study, training, backdoored):
-    for wrong in ({"n_prominent": 0}, {"n_keywords": 0}):
-        with pytest.raises(ValueError, match="both must be 1 or more"):
-            bki(study.rows("sst2"), suspicious_model=str(backdoored.folder), training=training, **wrong)
+    for wrong in ({"n_prominent": 0}, {"n_keywords": 0}, {"n_rows": -1}):
+        with pytest.raises(ValueError, match="the first two must be 1 or more, the last 0 for all, or above"):
+            bki(study.rows("sst2"), suspicious_model=str(backdoored.folder), training=training, seed=0, **wrong)
 
 
 def test_exactly_the_rows_go_in_which_the_planted_word_moves_the_vector(monkeypatch):
@@ -79,9 +79,14 @@ def test_exactly_the_rows_go_in_which_the_planted_word_moves_the_vector(monkeypa
     }.items():
         monkeypatch.setitem(bki.__globals__, name, stand_in)
     # "film" counts in 55 rows, 1 * log10(55) = 1.74; "cf" in 10, 3 * log10(10) = 3: of two copies either hides the other.
-    given = {"suspicious_model": "", "training": TrainingSettings(1e-3, 1, 8, 0, 0, 1, 48), "n_prominent": 1}
+    given = {"suspicious_model": "", "training": TrainingSettings(1e-3, 1, 8, 0, 0, 1, 48), "n_prominent": 1, "seed": 0}
     assert np.flatnonzero(~bki(train, **given)).tolist() == list(range(40, 50))
     assert np.flatnonzero(~bki(train, n_keywords=2, **given)).tolist() == list(range(55))
+    # A sample of 44 rows holds 7 to 10 of those with "cf" alone: the word is found, and all of its rows go.
+    read = []
+    monkeypatch.setitem(bki.__globals__, "encode", lambda tokenizer, frame, max_length: read.append(len(frame)) or frame)
+    assert np.flatnonzero(~bki(train, n_rows=44, **given)).tolist() == list(range(40, 50))
+    assert read[0] == 44 and read[2] == 15  # rows of the sample, and rows that hold the word
 
 
 def test_the_study_leaves_the_rows_of_one_word_out_and_no_mark_is_seen(study, backdoored, watch, assert_no_peeking):

@@ -1,11 +1,13 @@
 """ONION: suspicions worked out by hand, thresholds from clean texts, and the filter in front of a model."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lib.attacks.badnet import RARE_WORDS
 from lib.defenses import onion
 from lib.defenses.suspicion import causal_scorer, given_scores, leave_one_out, masked_scorer, read_scores, remembering
 
@@ -128,6 +130,35 @@ def test_language_models_suspect_a_planted_rare_word_most_whatever_the_batch(sco
     scorer.__closure__[0].cell_contents.clear()  # what it remembers
     (alone,) = scorer(planted[:1])
     np.testing.assert_allclose(together[2], alone, rtol=1e-3)
+
+
+def test_published_scores_of_the_data_folder_take_the_place_of_a_language_model(make_study, data_folder, tmp_path):
+    shutil.copytree(data_folder, tmp_path / "data")
+    scores = tmp_path / "data" / "poisoned" / "sst2" / "onion_scores"
+    study = make_study(tmp_path / "cache", data_dir=tmp_path / "data", epochs=1)
+    model = study.model("sst2", "badnet")
+    with pytest.raises(
+        ValueError, match="onion_published needs published scores, and there are none: poisoned/sst2/onion_scores"
+    ):
+        study.defend("onion_published", model)
+    texts = [*study.rows("sst2", "test")["text"], *study.triggered_test("sst2", "badnet")["text"]]
+    rows = {text: " ".join("-50" if word in RARE_WORDS else "50" for word in text.split()) for text in texts}
+    scores.mkdir(parents=True)
+    write = lambda known: (scores / "test.tsv").write_text(  # noqa: E731
+        "text\tscores\n" + "".join(f"{text}\t{each}\n" for text, each in known.items()), encoding="utf-8"
+    )
+    write(rows)
+    guarded = study.defend("onion_published", model)
+    purified, _ = guarded.guard(pd.DataFrame({"text": texts}))
+    assert not set(" ".join(purified["text"]).split()) & set(RARE_WORDS)
+    assert study.score(guarded, "sst2").asr == study.score(model, "sst2").asr_untriggered  # all that was put in is gone
+    write(dict(list(rows.items())[2:]))
+    other = study.defend("onion_published", model)
+    assert other.key != guarded.key
+    with pytest.warns(UserWarning, match=r"2 of \d+ texts have no scores, for example .*; they stay as they are"):
+        other.guard(pd.DataFrame({"text": list(rows)}))
+    with pytest.raises(ValueError, match="2 of 4 texts have no scores"):
+        other.guard(pd.DataFrame({"text": list(rows)[:4]}))
 
 
 def test_surprisals_are_those_of_masked_words():

@@ -325,7 +325,7 @@ def test_settings_of_an_attack_reach_its_fit(study):
 
 def test_triggered_texts_are_made_once_and_kept(make_study, tmp_path, monkeypatch):
     study = make_study(tmp_path / "cache")
-    study.prepare_tests([study.recipe("sst2", "badnet"), study.recipe("sst2")])
+    study.prepare([study.recipe("sst2", "badnet"), study.recipe("sst2")])
     first = study.triggered_test("sst2", "badnet")
     monkeypatch.setattr("lib.study.artifacts.fitted_trigger", fail)
     assert study.triggered_test("sst2", "badnet").equals(first)

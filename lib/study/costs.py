@@ -1,0 +1,110 @@
+"""What a model behind a defense costs, once and per text: measured once, and kept in the store like a result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lib.defenses import get_defense
+from lib.defenses.suspicion import forget
+from lib.models.checkpoints import Checkpoint
+from lib.models.model import Guarded, Model
+from lib.models.prediction import Texts
+from lib.study.artifacts import Locations, load_rows
+from lib.study.merged import MergedModel
+from lib.study.recipes import CostRecipe, DerivedRecipe, ModelRecipe
+
+if TYPE_CHECKING:
+    from lib.study.study import Study
+
+COST_FILE = "cost.json"
+N_TEXTS = 100
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a model behind a defense, in processor time of one process.
+
+    Attributes:
+        seconds: once: training, repair, merge, or fitting a filter; models that the defender is given anyway cost nothing.
+        milliseconds_per_text: of a clean text, the model's own passes included.
+    """
+
+    seconds: float
+    milliseconds_per_text: float
+
+
+def cost_of(study: Study, model: Model, dataset: str, seed: int = 0) -> Cost:
+    """The cost of a model, measured now or read from the store.
+
+    Args:
+        study: whose model it is.
+        model: behind a defense, or not.
+        dataset: whose clean training texts are read: nobody has asked a filter about them yet.
+        seed: whose texts.
+    """
+    locations, length = study.locations, study.profile.max_length
+    recipe = CostRecipe(model.key, study.planner.data(dataset, "train", seed), N_TEXTS, length)
+
+    def make(folder: Path) -> None:
+        with _one_thread():
+            cost = Cost(_seconds_once(model, locations), _milliseconds_per_text(model, recipe, locations))
+        (folder / COST_FILE).write_text(json.dumps(asdict(cost)), encoding="utf-8")
+
+    folder = locations.store.get_or_make(recipe, make)
+    return Cost(**json.loads((folder / COST_FILE).read_text(encoding="utf-8")))
+
+
+def _seconds_once(model: Model, locations: Locations) -> float:
+    if isinstance(model, MergedModel):
+        return _seconds(model.state_dict)
+    if isinstance(model, Guarded):
+        forget()  # what a language model has been asked before would cost nothing now
+        return _seconds(lambda: model.guard)
+    recipe = model.recipe if isinstance(model, Checkpoint) else None
+    if isinstance(recipe, DerivedRecipe):
+        return locations.store.core_seconds(recipe)
+    if isinstance(recipe, ModelRecipe) and recipe.defense:
+        # Some defenses train on all rows first, and then again on those that they keep.
+        first = [recipe.undefended] if get_defense(recipe.defense.name).takes("suspicious_model") else []
+        return sum(locations.store.core_seconds(each) for each in (recipe, *first))
+    return 0.0  # an ensemble takes models as they are, and so does who has no defense
+
+
+def _milliseconds_per_text(model: Model, recipe: CostRecipe, locations: Locations) -> float:
+    """Between one text and many, so that reading the weights does not count."""
+    rows = load_rows(recipe.data, locations).head(recipe.n)
+    columns = [column for column in ("text", "text_pair") if column in rows]
+
+    def seconds(texts: pd.DataFrame) -> float:
+        return _seconds(lambda: model.logits(Texts(texts.reset_index(drop=True), recipe.max_length)))
+
+    first, rest = rows[columns].head(1), rows[columns].iloc[1:]
+    seconds(first)  # whatever is read or imported once is read now
+    return 1000 * max(0.0, seconds(rest) - seconds(first)) / max(1, len(rest) - 1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Context in which one thread computes: several that wait for each other count as busy."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
