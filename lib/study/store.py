@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -44,7 +44,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._sound: dict[str, tuple[int, ...]] = {}
+        self._sound: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}  # files of an artifact, and their stamp
 
     def folder(self, recipe: Recipe) -> Path:
         """Where the recipe's artifact lies, whether it exists or not."""
@@ -54,13 +54,15 @@ class Store:
         """Whether a sound artifact exists: every file as it was written, by size and SHA-256."""
         folder = self.folder(recipe)
         try:
+            names, stamp = self._sound.get(recipe.key, ((), ()))
+            if names and _stamp(folder, names) == stamp:  # unchanged files are read and hashed once per process
+                return True
             files = json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))["files"]
-            stats = [(folder / name).stat() for name in sorted(files)]
-            stamp = tuple(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))
-            if self._sound.get(recipe.key) != stamp:  # unchanged files are hashed once per process
-                if any(_sha256(folder / name) != digest for name, digest in files.items()):
-                    return False
-                self._sound[recipe.key] = stamp
+            names = (ARTIFACT, *sorted(files))
+            stamp = _stamp(folder, names)
+            if any(_sha256(folder / name) != digest for name, digest in files.items()):
+                return False
+            self._sound[recipe.key] = names, stamp
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
         return True
@@ -154,6 +156,12 @@ def _seal(folder: Path, recipe: Recipe, core_seconds: float) -> None:
     for name in [*files, ARTIFACT]:
         with open(folder / name, "rb+") as file:
             os.fsync(file.fileno())
+
+
+def _stamp(folder: Path, names: Sequence[str]) -> tuple[int, ...]:
+    """Sizes and times of change of some files."""
+    stats = [os.stat(os.path.join(folder, name)) for name in names]
+    return tuple(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))
 
 
 def _sha256(path: Path) -> str:
