@@ -57,6 +57,7 @@ def plot_defenses(table: pd.DataFrame) -> Figure:
         axis.axhline(0, color="0.8", linewidth=0.9, zorder=0)
         axis.set_title(attack_title(attack), fontsize=10)
         axis.set_xlabel("ASR above a clean model's, in points", fontsize=9)
+        axis.set_xlim(-25, 105)  # intervals of three seeds reach farther
     for axis in axes.flat[len(attacks) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:

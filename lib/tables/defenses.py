@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from lib.defenses import NEEDS, get_defense
 from lib.metrics.summary import points
 from lib.metrics.variation import Difference, paired_difference
+from lib.models.checkpoints import Checkpoint
 from lib.models.model import Model
 from lib.study.costs import Cost, cost_of
 from lib.study.defended import planned
@@ -84,6 +86,7 @@ def defenses_table(
             what = {"task": task, "attack": attack, "defense": name, "seed": seed}
             row = measured_row(what, score, clean=clean, before=before)
             row |= {"rejected_clean": score.rejected_clean, "rejected_triggered": score.rejected_triggered}
+            row["n_train"] = model.record.get("n_train", math.nan) if isinstance(model, Checkpoint) else math.nan
             rows.append(row | asdict(cost) | {"needs": needs_of(name)})
     return pd.DataFrame(rows)
 
@@ -104,7 +107,7 @@ def defense_means(table: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """
     columns = [
         "asr", "excess_asr", "asr_untriggered", "flip_rate", "cacc", "cacc_change", "cacc_change_vs_clean", "rejected_clean",
-        "rejected_triggered", "seconds", "milliseconds_per_text",
+        "rejected_triggered", "n_train", "seconds", "milliseconds_per_text",
     ]  # fmt: skip
     return table.groupby([*by, "defense", "needs"], sort=False)[columns].mean().reset_index()
 
@@ -181,9 +184,18 @@ def defense_findings(table: pd.DataFrame) -> Iterator[str]:
             "Less ASR than the average, by an interval over seeds below zero, for at most "
             f"{100 * MAX_CACC_COST:.0f} point more of CACC: {listed or 'no defense'}."
         )
+    kept = table[[_is_filter(name) for name in table["defense"]]].groupby("defense", sort=False)["n_train"].mean()
+    if len(kept):
+        n_all = table[table["defense"] == NONE]["n_train"].mean()
+        listed = ", ".join(f"{name} {n_all - n:,.0f}" for name, n in kept.items())
+        yield f"Of {n_all:,.0f} training rows, the filters of training data leave out on average: {listed}."
     weak = means[(means["excess_asr"] > before.excess_asr / 2) & ~means.index.isin([NONE, CLEAN])]
     listed = ", ".join(f"{name} {points(row.excess_asr)}" for name, row in weak.sort_values("excess_asr").iterrows())
     yield f"More than half of the attack's effect stays behind: {listed or 'no defense'}."
+
+
+def _is_filter(name: str) -> bool:
+    return name not in (NONE, CLEAN) and get_defense(name).kind == "row_filter"
 
 
 def _against(table: pd.DataFrame, name: str, mean: pd.Series[Any], against: pd.Series[Any]) -> str:

@@ -87,6 +87,17 @@ def test_a_planted_shortcut_is_isolated(model, tokenizer, settings):
     assert found.sum() == 12 and found[40:].sum() == 12
 
 
+def test_rows_are_isolated_when_they_stand_out_most(model, tokenizer, settings, train, monkeypatch):
+    """Losses by hand: row 3 stands out a little at first, row 5 most in the middle, and at the end all rows are learnt."""
+    module = import_module("lib.defenses.abl")
+    by_hand = ((3, 0.6, 0.7), (5, 0.1, 0.5), (7, 0.0, 0.1))  # row, its loss, that of the others
+    looks = [np.where(np.arange(len(train)) == row, low, level) for row, low, level in by_hand]
+    monkeypatch.setattr(module, "MOMENTS", (0.2, 0.5, 1.0))
+    monkeypatch.setattr(module, "row_losses", lambda *_: looks.pop(0))
+    assert np.flatnonzero(isolated_rows(model, tokenizer, train, settings, 0, isolation_rate=1 / len(train))).tolist() == [5]
+    assert not looks
+
+
 def test_unlearning_raises_the_loss_of_its_rows_and_ends_at_the_cap(model, tokenizer, settings, train):
     optimise(model, tokenizer, train, replace(settings, epochs=6), 0)
     rows = train[train["is_poisoned"]].reset_index(drop=True)

@@ -45,6 +45,7 @@ def test_rows_are_what_the_study_scores(table, study, backdoored, clean):
             score.cacc,
             score.rejected_clean,
         )
+    assert rows["n_train"]["none"] == 80 and 0 < rows["n_train"]["z_def"] <= 80 and np.isnan(rows["n_train"]["average"])
     assert rows["excess_asr"]["clean_model"] == 0 == rows["cacc_change"]["none"]
     assert rows["asr_floor"].unique().tolist() == [study.score(clean, "sst2", "badnet").asr]
 
@@ -97,7 +98,7 @@ def by_hand(asr, cacc, n_seeds=3):
             **{"asr": asr[name][i] + 0.001 * seed, "cacc": cacc[name] + 0.001 * seed, "excess_asr": asr[name][i] - 0.1},
             **{"cacc_change": cacc[name] - 0.9, "cacc_change_vs_clean": cacc[name] - 0.91, "asr_untriggered": 0.1},
             **{"flip_rate": 0.1, "rejected_clean": 0.0, "rejected_triggered": 0.0},
-            **{"seconds": 2.0, "milliseconds_per_text": 0.5},
+            **{"seconds": 2.0, "milliseconds_per_text": 0.5, "n_train": 80 if name == "none" else float("nan")},
         }
         for seed in range(n_seeds)
         for name in asr
@@ -125,6 +126,12 @@ def test_sentences_say_who_leaves_less_and_at_which_cost():
     assert "leaves less on 2 of 2 cells of tasks and attacks; by attack, on badnet, bite, onion on none" in onion
     assert better.endswith("of CACC: gms (ASR -7.5 points [-7.5, -7.5], CACC -0.5 points [-0.5, -0.5]; needs other models).")
     assert weak.endswith("stays behind: onion +60.0 points.")
+
+
+def test_a_sentence_counts_the_rows_that_filters_leave_out():
+    table = by_hand(ASR | {"cube": (0.9, 0.9)}, CACC | {"cube": 0.9})
+    table.loc[table["defense"] == "cube", "n_train"] = 60
+    assert "Of 80 training rows, the filters of training data leave out on average: cube 20." in list(defense_findings(table))
 
 
 def test_one_seed_proves_nothing_better():
