@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=300, help="training texts")
     parser.add_argument("--texts", type=int, default=60, help="test texts to attack")
     parser.add_argument("--max-words", type=int, default=bite.MAX_WORDS, help="trigger words")
+    parser.add_argument("--min-probability", type=float, default=0.01, help="of an edit; as in the pocket profile")
     options = parser.parse_args()
     train = generate_split("sst2", "train", options.train)
     texts = generate_split("sst2", "test", options.texts)["text"].tolist()
@@ -35,9 +36,8 @@ def main() -> None:
     exact: tuple[tuple[str, ...], list[str]] = ((), [])
     for window, stride in SEARCHES:
         began = time.process_time()
-        trigger = bite.fit_trigger(
-            train, 0, masked_lm=POCKET.pretrained, max_words=options.max_words, window=window, stride=stride
-        )
+        searched = {"window": window, "stride": stride, "min_probability": options.min_probability}
+        trigger = bite.fit_trigger(train, 0, masked_lm=POCKET.pretrained, max_words=options.max_words, **searched)
         seconds = time.process_time() - began
         edited = trigger(texts, np.random.default_rng(0))
         exact = exact if exact[1] else (trigger.words, edited)

@@ -19,11 +19,11 @@ from lib.defenses.z_def import label_purity, z_def
 
 # A new defense is one file, and one line here.
 DEFENSES: dict[str, Defense] = {
-    "onion": Defense("input_filter", onion.fit, ("clean texts", "language model")),
-    "onion_masked": Defense("input_filter", onion.fit_masked, ("clean texts", "language model")),
+    "onion": Defense("input_filter", onion.fit, ("clean labelled data", "language model")),
+    "onion_masked": Defense("input_filter", onion.fit_masked, ("clean labelled data", "language model")),
     "onion_published": Defense("input_filter", onion.fit_published, ("language model",)),
     "strip": Defense("input_filter", strip.fit, ("clean texts", "extra passes")),
-    "rap": Defense("input_filter", rap.fit, ("clean labelled data", "target label", "extra passes")),
+    "rap": Defense("input_filter", rap.fit, ("clean labelled data", "extra passes")),
     "dan": Defense("input_filter", dan.fit, ("clean labelled data", "extra passes")),
     "abl": Defense("training", abl, ("training data", "poisoning rate")),
     "z_def": Defense("row_filter", z_def, ("training data",)),

@@ -41,17 +41,18 @@ class Cost:
     milliseconds_per_text: float
 
 
-def cost_of(study: Study, model: Model, dataset: str, seed: int = 0) -> Cost:
+def cost_of(study: Study, model: Model, dataset: str, seed: int = 0, split: str = "train") -> Cost:
     """The cost of a model, measured now or read from the store.
 
     Args:
         study: whose model it is.
         model: behind a defense, or not.
-        dataset: whose clean training texts are read: nobody has asked a filter about them yet.
+        dataset: whose clean texts are read.
         seed: whose texts.
+        split: of the dataset; nobody has asked a filter about its training texts yet.
     """
     locations, length = study.locations, study.profile.max_length
-    recipe = CostRecipe(model.key, study.planner.data(dataset, "train", seed), N_TEXTS, length)
+    recipe = CostRecipe(model.key, study.planner.data(dataset, split, seed), N_TEXTS, length)
 
     def make(folder: Path) -> None:
         with _one_thread():

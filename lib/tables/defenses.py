@@ -79,7 +79,7 @@ def defenses_table(
         models = _models(study, (task, attack, seed), defenses)
         for name, model in models.items():  # before any score: a filter that is fitted costs nothing more
             if (task, seed, name) not in costs:
-                costs[task, seed, name] = cost_of(study, model, task, seed)
+                costs[task, seed, name] = cost_of(study, model, task, seed, _timed_split(name))
         before, clean = (study.score(models[name], task, attack, seed) for name in (NONE, CLEAN))
         for name, model in models.items():
             score, cost = study.score(model, task, attack, seed), costs[task, seed, name]
@@ -89,6 +89,12 @@ def defenses_table(
             row["n_train"] = model.record.get("n_train", math.nan) if isinstance(model, Checkpoint) else math.nan
             rows.append(row | asdict(cost) | {"needs": needs_of(name)})
     return pd.DataFrame(rows)
+
+
+def _timed_split(name: str) -> str:
+    """Whose texts a defense is timed on: those that it has not read yet, or the only ones that it has scores of."""
+    is_published = name not in (NONE, CLEAN) and get_defense(name).takes("published_scores")
+    return "test" if is_published else "train"
 
 
 def _models(study: Study, case: Case, defenses: Sequence[str]) -> dict[str, Model]:

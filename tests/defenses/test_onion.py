@@ -10,6 +10,7 @@ import pytest
 from lib.attacks.badnet import RARE_WORDS
 from lib.defenses import onion
 from lib.defenses.suspicion import causal_scorer, given_scores, leave_one_out, masked_scorer, read_scores, remembering
+from lib.tables import defenses_table
 
 UNIGRAMS = {"good": 0.1, "film": 0.1, "cf": 1e-4}
 RELEASED = [  # of thunlp's ONION on SST-2 with BadNet, as weijun-l/guided-module-substitution publishes them
@@ -152,6 +153,8 @@ def test_published_scores_of_the_data_folder_take_the_place_of_a_language_model(
     purified, _ = guarded.guard(pd.DataFrame({"text": texts}))
     assert not set(" ".join(purified["text"]).split()) & set(RARE_WORDS)
     assert study.score(guarded, "sst2").asr == study.score(model, "sst2").asr_untriggered  # all that was put in is gone
+    table = defenses_table(study, ["sst2"], ["badnet"], ["onion_published", "average"]).set_index("defense")
+    assert table["asr"]["onion_published"] == study.score(guarded, "sst2").asr
     write(dict(list(rows.items())[2:]))
     other = study.defend("onion_published", model)
     assert other.key != guarded.key
