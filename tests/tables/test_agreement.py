@@ -93,17 +93,23 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     columns = ["architecture", "n_models", "backdoored_asr", "asr", "asr_floor"]
     rows = [["a", 1, 1.0, 1.0, 0.1], ["a", 3, 1.0, 0.2, 0.1], ["b", 3, 1.0, 0.2, 0.1], ["weak", 3, 0.15, 0.1, 0.1]]
     small = seeded(pd.DataFrame(rows, columns=columns).assign(recipe="common"), "asr")
-    tables = {"05_methods": methods, "08_backdoored": alone, "11_architectures": small}
+    rivals = pd.DataFrame({"defense": ["average", "abl", "onion"], "asr": [0.1, 0.8, 0.5], "cacc": [0.9, 0.91, 0.88]})
+    rivals = pd.concat([rivals.assign(seed=seed, asr=rivals["asr"] + 0.01 * seed) for seed in range(3)])
+    tables = {"05_methods": methods, "08_backdoored": alone, "11_architectures": small, "12_defenses": rivals}
     found = agreement(tmp_path, **tables).iloc[5:]
-    assert found["verdict"].tolist() == ["agree"] * 3
+    assert found["verdict"].tolist() == ["agree"] * 4
+    assert "CACC of onion minus that of the average -2.0 points" in found["found"].iloc[3]
     assert "weak" not in found["found"].iloc[1]  # it adds too little to the floor
     assert found["found"].iloc[2].startswith("weight average minus Fisher -2.0 points [-2.0 points, -2.0 points]")
 
     tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.1 * (methods["variant"] == "TIES"))
     tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.4)
     tables["11_architectures"] = small.assign(asr=np.where(small["architecture"] == "b", small["asr"] + 0.7, small["asr"]))
-    assert agreement(tmp_path, **tables)["verdict"].iloc[5:].tolist() == ["disagree"] * 3
+    tables["12_defenses"] = rivals.assign(asr=np.where(rivals["defense"] == "onion", 0.05, rivals["asr"]))
+    assert agreement(tmp_path, **tables)["verdict"].iloc[5:].tolist() == ["disagree"] * 4
 
     tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.12 * (alone["seed"] - 1))
     tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.02 * methods["seed"] * (methods["variant"] == "TIES"))
-    assert agreement(tmp_path, **tables)["verdict"].iloc[[5, 7]].tolist() == ["undecided"] * 2
+    wavering = rivals["asr"] - 0.5 * (rivals["defense"] == "onion") * rivals["seed"]
+    tables["12_defenses"] = rivals.assign(asr=wavering)
+    assert agreement(tmp_path, **tables)["verdict"].iloc[[5, 7, 8]].tolist() == ["undecided"] * 3
