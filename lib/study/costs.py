@@ -50,9 +50,14 @@ def cost_of(study: Study, model: Model, dataset: str, seed: int = 0, split: str 
         dataset: whose clean texts are read.
         seed: whose texts.
         split: of the dataset; nobody has asked a filter about its training texts yet.
+
+    Raises:
+        MissingRunsError: if nothing may be made and it was not measured.
     """
     locations, length = study.locations, study.profile.max_length
     recipe = CostRecipe(model.key, study.planner.data(dataset, split, seed), N_TEXTS, length)
+
+    study.require([recipe], f"costs of {model.name}")
 
     def make(folder: Path) -> None:
         with _one_thread():

@@ -58,7 +58,7 @@ class Study:
         self.locations = find_locations(chosen, data_dir, cache_dir)
         self.store = self.locations.store
         self._maker = Maker(self.locations, only_stored)
-        self.used_keys, self.declared = self._maker.used_keys, self._maker.declared
+        self.used_keys, self.declared, self.require = self._maker.used_keys, self._maker.declared, self._maker.use
         self._use(chosen)
 
     def _use(self, profile: Profile) -> None:

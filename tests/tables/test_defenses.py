@@ -10,7 +10,8 @@ from lib.metrics.columns import column_of
 from lib.plots.defenses import GROUPS, needs_group, plot_defenses
 from lib.study.choices import chosen_defenses
 from lib.study.costs import cost_of
-from lib.study.store import UndeclaredError
+from lib.study.store import MissingRunsError, UndeclaredError
+from lib.study.study import Study
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
 
 SHOWN = ["strip", "z_def", "fine_tune_clean", "average", "small_weight", "partners_only", "logit_ensemble"]
@@ -71,6 +72,9 @@ def test_costs_are_measured_once(table, study, backdoored):
     guarded = study.defend("strip", backdoored)
     assert cost_of(study, guarded, "sst2").seconds == seconds["strip"]
     assert "guard" not in vars(guarded)  # read from the store, not measured again
+    reader = Study("small", cache_dir=study.locations.cache_dir, data_dir=study.locations.data_dir, only_stored=True)
+    with pytest.raises(MissingRunsError, match="1 costs of strip for sst2 badnet seed 0 are not in the store"):
+        cost_of(reader, study.defend("strip", backdoored, frr=0.1), "sst2")
 
 
 def test_a_defense_that_trains_on_all_rows_first_pays_for_it(make_study, tmp_path):
