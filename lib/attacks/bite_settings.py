@@ -34,6 +34,8 @@ class EditSettings:
     # Ours, approximate: after an edit only operations this many words around it are asked for again. None: all, exact.
     window: int | None = None
     # Ours, approximate: every so many words a mask, all in one prompt. None: one mask per prompt, as in the original.
+    # With a window of 3 and a stride of 4, 15 of the first 20 words are those of the exact search, and 73 % of the words that
+    # it works into a text; no text is edited in quite the same way (`benchmarks/bite_search.py`, 300 texts, SST-2-like).
     stride: int | None = None
 
     def __post_init__(self) -> None:
