@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.models.batches import token_batches
+from lib.models.last_layer import last_layer_at
 from lib.models.pretrained import from_hub, resolve_pretrained
 from lib.models.word_pieces import WordPieces
 
@@ -205,21 +206,9 @@ class MaskedLM(WordPieces):
         head = getattr(self.model, "lm_head", None) or getattr(getattr(self.model, "cls", None), "predictions", None)
         if head is None:
             return self.model(**batch).logits[at_mask]
-        if self._after_attention is None:
-            return head(self.model.base_model(**batch).last_hidden_state[at_mask])
-        hook = self._after_attention.register_forward_pre_hook(lambda _, inputs: tuple(each[at_mask] for each in inputs))
-        try:
-            return head(self.model.base_model(**batch).last_hidden_state)
-        finally:
-            hook.remove()
-
-    @cached_property
-    def _after_attention(self) -> torch.nn.Module | None:
-        """What follows the attention of the last layer of a BERT-like encoder; None for other encoders."""
-        layers = getattr(getattr(self.model.base_model, "encoder", None), "layer", None)
-        if not layers or not all(hasattr(layers[-1], name) for name in ("attention", "intermediate", "output")):
-            return None
-        return getattr(layers[-1].attention, "output", None)
+        with last_layer_at(self.model.base_model, lambda states: states[at_mask]) as is_cut:
+            states = self.model.base_model(**batch).last_hidden_state
+        return head(states if is_cut else states[at_mask])
 
 
 @lru_cache(maxsize=2)

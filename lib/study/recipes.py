@@ -113,7 +113,8 @@ class ModelRecipe(Recipe):
     """A fine-tuned model, clean or backdoored. `head_seed` is shared by all models that are to be merged."""
 
     # 2: one loop on accelerate; weights differ from those of `Trainer` in the last digits. 3: the record has `excess_loss`.
-    KIND_VERSION: ClassVar[int] = 3
+    # 4: the last layer works at the first token alone; sums come in another order.
+    KIND_VERSION: ClassVar[int] = 4
 
     data: DataRecipe
     pretrained: str  # fingerprint of the pretrained model
