@@ -62,16 +62,33 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
         del given["seed"]  # it comes by position
         return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
     given["training"] = recipe.training
-    if defense.takes("suspicious_model"):  # what the rows give without a defense; a table of defenses has it anyway
-        make = partial(_make_model, recipe.undefended, locations)
-        given["suspicious_model"] = str(locations.store.get_or_make(recipe.undefended, make))
+    if defense.takes("suspicious_model"):
+        given["suspicious_model"] = str(_undefended(recipe, locations))
     is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(
             f"{recipe.defense.name} keeps {int(is_kept.sum())} of {len(shown)} rows with labels "
             f"{sorted(set(shown.loc[is_kept[: len(shown)], 'label']))}; at least two labels must be left"
         )
+    if is_kept.all():  # the same rows in the same order: the same training, to the last bit
+        return _copied(model, _undefended(recipe, locations))
     return fine_tune(model, tokenizer, shown[is_kept].reset_index(drop=True), recipe.training, recipe.seed)
+
+
+def _undefended(recipe: ModelRecipe, locations: Locations) -> Path:
+    """The folder of what the rows give without a defense; a table of defenses has it anyway."""
+    return locations.store.get_or_make(recipe.undefended, partial(_make_model, recipe.undefended, locations))
+
+
+def _copied(model: Any, folder: Path) -> TrainingRecord:
+    """Put the weights of a trained model into another one of its kind; returns the record of its training."""
+    from safetensors.torch import load_file
+
+    from lib.models.checkpoints import WEIGHTS
+    from lib.models.training import TrainingRecord
+
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return TrainingRecord(**json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
 
 
 def _shown(train: pd.DataFrame) -> pd.DataFrame:
