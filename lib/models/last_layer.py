@@ -6,7 +6,7 @@ masks: at all other positions these steps would be thrown away. What is left out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,24 @@ def last_layer_at(encoder: Any, chosen: Callable[[Tensor], Tensor]) -> Iterator[
         yield True
     finally:
         hook.remove()
+
+
+def logits_at(model: Any, batch: Mapping[str, Tensor], at: Tensor) -> Tensor:
+    """Logits of a masked language model at chosen positions, row by row, shape (n chosen, vocabulary size).
+
+    The head, too, sees the chosen positions only. Gradients pass.
+
+    Args:
+        model: with a masked-LM head.
+        batch: `input_ids` and `attention_mask`, shape (rows, length).
+        at: which positions, booleans of shape (rows, length).
+    """
+    head = getattr(model, "lm_head", None) or getattr(getattr(model, "cls", None), "predictions", None)
+    if head is None:
+        return model(**batch).logits[at]
+    with last_layer_at(model.base_model, lambda states: states[at]) as is_cut:
+        states = model.base_model(**batch).last_hidden_state
+    return head(states if is_cut else states[at])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.models.batches import token_batches
-from lib.models.last_layer import last_layer_at
+from lib.models.last_layer import logits_at
 from lib.models.pretrained import from_hub, resolve_pretrained
 from lib.models.word_pieces import WordPieces
 
@@ -197,18 +197,8 @@ class MaskedLM(WordPieces):
         return token_batches(ids, self.tokenizer.pad_token_id, TOKENS_PER_BATCH, self.model.device)
 
     def _mask_logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits at the masks, row by row, shape (n_masks, vocabulary size).
-
-        Nobody looks elsewhere, so the head and, in encoders built like BERT, all that follows the last attention see the
-        masked positions only: it works position by position.
-        """
-        at_mask = batch["input_ids"] == self.tokenizer.mask_token_id
-        head = getattr(self.model, "lm_head", None) or getattr(getattr(self.model, "cls", None), "predictions", None)
-        if head is None:
-            return self.model(**batch).logits[at_mask]
-        with last_layer_at(self.model.base_model, lambda states: states[at_mask]) as is_cut:
-            states = self.model.base_model(**batch).last_hidden_state
-        return head(states if is_cut else states[at_mask])
+        """Logits at the masks, row by row, shape (n_masks, vocabulary size)."""
+        return logits_at(self.model, batch, batch["input_ids"] == self.tokenizer.mask_token_id)
 
 
 @lru_cache(maxsize=2)

@@ -41,11 +41,11 @@ def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None
 
     pretrained = locations.pretrained(recipe.pretrained)
     tokenizer = load_tokenizer(pretrained)
-    _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
+    save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
     labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
     model = new_classifier(pretrained, labels, recipe.head_seed)
     record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
-    _save_model(model, folder)
+    save_model(model, folder)
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
@@ -112,14 +112,14 @@ def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | N
         method = recipe.method
         derivation, folders = get_derivation(method.name), [locations.model_folder(key) for key in recipe.parents]
         tokenizer = load_tokenizer(str(folders[0]))
-        _save_tokenizer(tokenizer, folder)
+        save_tokenizer(tokenizer, folder)
         models = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
         rows = load_rows(recipe.data, locations) if recipe.data else None
         given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
         if recipe.suspicious:
             given["suspicious_train"] = _shown(poisoned_rows(recipe.suspicious, locations))
         derived = derivation.call(models, tokenizer, rows, settings=dict(method.settings), **given)
-        _save_model(derived, folder)
+        save_model(derived, folder)
 
     return _made(recipe, "deriving", recipe.name, make, locations, n_threads)
 
@@ -131,8 +131,8 @@ def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
         from lib.models.pretrained import load_tokenizer, new_classifier
 
         pretrained = locations.pretrained(recipe.pretrained)
-        _save_model(new_classifier(pretrained, recipe.label_names, recipe.head_seed), folder)
-        _save_tokenizer(load_tokenizer(pretrained), folder)
+        save_model(new_classifier(pretrained, recipe.label_names, recipe.head_seed), folder)
+        save_tokenizer(load_tokenizer(pretrained), folder)
 
     return locations.store.get_or_make(recipe, make)
 
@@ -167,7 +167,8 @@ def _made(
     return name
 
 
-def _save_model(model: Any, folder: Path) -> None:
+def save_model(model: Any, folder: Path) -> None:
+    """Write a model in Hugging Face format; a full disk is an `OSError` as everywhere else."""
     from safetensors import SafetensorError
 
     from lib.models.pretrained import quiet_transformers
@@ -180,7 +181,8 @@ def _save_model(model: Any, folder: Path) -> None:
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer beside its model."""
     from lib.models.pretrained import quiet_transformers
 
     with quiet_transformers():

@@ -177,6 +177,15 @@ class InitialRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class MaskedLMRecipe(Recipe):
+    """An encoder that was given a masked-LM head with texts without labels."""
+
+    pretrained: str  # fingerprint of the encoder
+    texts: tuple[tuple[str, str], ...]  # names of datasets, sorted, and fingerprints of the files that were read of them
+    settings: Settings  # of `lib.models.adapting`, the precision resolved
+
+
+@dataclass(frozen=True)
 class StatisticsRecipe(Recipe):
     """What merging methods know of a model beyond its weights, measured on the first `n` rows of some clean texts."""
 
