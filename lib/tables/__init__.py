@@ -17,6 +17,7 @@ from lib.tables.findings import ablation_findings, headline_findings, stability_
 from lib.tables.headline import headline_table, intervals_table, tests_table
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
+from lib.tables.onion_scores import onion_findings, onion_table
 from lib.tables.partners import kinds_of_partners, left_out_partners
 from lib.tables.plane import plane_findings, plane_table
 from lib.tables.poisoning_rate import poisoning_rates_table
@@ -55,6 +56,8 @@ __all__ = [
     "merging_table",
     "methods_table",
     "model_means",
+    "onion_findings",
+    "onion_table",
     "partner_kinds_table",
     "plane_findings",
     "plane_table",
