@@ -137,7 +137,8 @@ class Merge:
             self._check_equal(part)
             return Part(part.name, part.start, part.tensors[:1])
         if self._is_plain(part.name):
-            merged = weight_average(part.tensors)
+            weights = self.settings["weights"] if self.method.weights == "average" else None  # those of task vectors are others
+            merged = weight_average(part.tensors, weights=weights)
         else:
             merged = call_with_named(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
         merged = merged.to(dtype)
