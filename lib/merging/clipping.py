@@ -122,10 +122,10 @@ def _rows(tensor: Tensor) -> Tensor:
 def whole_norms(parts: Iterable[Tensor]) -> list[float]:
     """Norm of each model's task vector over some parts, from their `row_squares`; infinite where a value is not finite.
 
-    The sum is exact, so that the sizes of the parts make no difference.
+    All rows are summed in one go, so that the sizes of the parts make no difference.
     """
-    found = torch.cat(list(parts), dim=1).tolist()  # one number per model and row
-    return [math.sqrt(math.fsum(squares)) if math.isfinite(sum(squares)) else math.inf for squares in found]
+    sums = [sum(squares) for squares in torch.cat(list(parts), dim=1).tolist()]
+    return [math.sqrt(total) if math.isfinite(total) else math.inf for total in sums]
 
 
 def clip_factors(norms: Sequence[float]) -> list[float]:
