@@ -10,7 +10,7 @@ LIB = ROOT / "lib"
 # From the top. A wing may import what stands below it and, on its own floor, what stands to its right.
 FLOORS = (
     ("verify", "run_notebooks", "sanitize", "pretrain_pocket", "notebook"),
-    ("dry_run",),
+    ("dry_run", "reports"),
     ("tables",),
     ("study", "plots"),
     ("sanitizing", "attacks", "defenses"),
