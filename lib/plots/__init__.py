@@ -3,6 +3,7 @@
 May import: `metrics`. Figures see tables of numbers, never a study.
 """
 
+from lib.plots.answer import plot_answer
 from lib.plots.architectures import plot_architectures, plot_heads
 from lib.plots.attacks import plot_attacks, plot_loss_curves
 from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
@@ -23,6 +24,7 @@ from lib.plots.tasks import plot_transfer
 __all__ = [
     "attack_matrix",
     "attack_title",
+    "plot_answer",
     "plot_architectures",
     "plot_attacks",
     "plot_backdoored",

@@ -11,9 +11,9 @@ from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
-from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
+from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
 from lib.tables.epochs import epochs_table
-from lib.tables.findings import ablation_findings, headline_findings, stability_finding
+from lib.tables.findings import headline_findings, stability_finding
 from lib.tables.headline import headline_table, intervals_table, tests_table
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
@@ -26,7 +26,6 @@ from lib.tables.story import story_table
 from lib.tables.tasks import tasks_table, transfer_table
 
 __all__ = [
-    "ablation_findings",
     "agreement_table",
     "architectures_table",
     "assumptions_table",
@@ -68,6 +67,7 @@ __all__ = [
     "story_table",
     "strayed_findings",
     "strayed_table",
+    "subsets_at_distance",
     "suspect_findings",
     "suspect_table",
     "sweeps_table",
