@@ -113,3 +113,11 @@ def test_every_word_of_the_glossary_is_explained_once_and_in_order():
     assert words == sorted(words) and len(words) == len(set(words))
     for word in ("basin", "head", "nats", "hierarchical", "sign flip", "holm", "fisher information", "task vector", "floor"):
         assert any(word in entry or word in row for entry, row in zip(words, rows.splitlines(), strict=True)), word
+
+
+def test_verdicts_of_now_are_those_of_the_committed_table():
+    text = (NOTEBOOKS / "README.md").read_text("utf-8").split("| claim of the paper | before | now |")[1]
+    rows = [[field.strip() for field in line.split("|")[1:-1]] for line in text.splitlines()[2:] if line.startswith("|")]
+    verdicts = table("pocket", "90_agreement").set_index("claim")["verdict"]
+    assert len(rows) == 8
+    assert {claim: now for claim, _, now, _ in rows} == {claim: verdicts[claim] for claim, *_ in rows}
