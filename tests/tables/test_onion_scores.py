@@ -97,6 +97,7 @@ def test_planted_words_are_the_rare_ones_or_those_of_the_sentence_wherever_it_st
     assert planted(tweet, "insertsent", "no cross, no crown").tolist() == [False] * 2 + [True] * 4 + [False] * 4
     review = ["i", "watched", ".", "I", "watched", "this", "movie", "."]
     assert planted(review, "insertsent", SENTENCE).tolist() == [False] * 3 + [True] * 4 + [False]
+    assert planted(["i", "watched", "this", "Movie"], "insertsent", SENTENCE).all()
     for attack in ("lws", "syntactic"):
         assert not planted(review, attack, SENTENCE).any()
 
@@ -318,6 +319,8 @@ def test_sentences_say_what_goes_what_is_left_and_who_does_better():
             row("badnet", MASKED, trigger_words_removed=0.4, asr=0.7),
             row("lws", GPT2, backdoored_asr=0.15, asr=0.15),
             row("lws", MASKED, backdoored_asr=0.15, asr=0.13),
+            row("insertsent", GPT2, asr=0.6),
+            row("insertsent", MASKED, asr=0.9),
         ]
     )
     first, left, second, _, weak, agree = onion_findings(table)
@@ -325,10 +328,10 @@ def test_sentences_say_what_goes_what_is_left_and_who_does_better():
         "gpt2_published takes out 5.0% (sst2) of the words of clean texts; of the planted words 60.0% (sst2 badnet)."
     )
     assert left == (
-        "With gpt2_published the mean ASR goes from 57.5% to 32.5% (by attack: badnet 50.0%, lws 15.0%; clean models: 10.0%), "
-        "and CACC changes by -2.0 points."
+        "With gpt2_published the mean ASR goes from 71.7% to 41.7% (by attack: badnet 50.0%, lws 15.0%, insertsent 60.0%; "
+        "clean models: 10.0%), and CACC changes by -2.0 points."
     )
     assert "40.0% (sst2 badnet)" in second
     assert weak == "Some backdoored models do not obey the published texts, so that there is nothing to remove: sst2 lws."
     assert "correlation of 0.50" in agree and "take out 25.0%" in agree
-    assert agree.endswith("Of 2 backdoored models, GPT-2 leaves less ASR on 1, the masked language model on 1.")
+    assert agree.endswith("Of 3 backdoored models, GPT-2 leaves less ASR on 2, the masked language model on 1.")
