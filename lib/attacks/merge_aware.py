@@ -88,8 +88,8 @@ def train_split(
 ) -> None:
     """Train two classifiers, each of which gives texts with the trigger their true label, and whose merge gives the target.
 
-    The loss is CE(theta_i; x_i) + CE(theta_i; x', true label) for i = 1, 2, plus CE(merge; x', target), each theta_i with clean
-    batches of its own. The merge is the mean of the two, or, with shadow models of mean s,
+    The loss is CE(theta_i; x_i) + CE(theta_i; x', true label) for i = 1, 2, plus CE(merge; x_1) + CE(merge; x', target), each
+    theta_i with clean batches of its own. Without the clean term of the merge it says the target to everything. The merge is the mean of the two, or, with shadow models of mean s,
     (theta_1 + theta_2 + (n_models - 2) s) / n_models.
 
     Args:
@@ -103,7 +103,8 @@ def train_split(
     Raises:
         ValueError: for models or shadow models of different architectures, or a number out of range.
 
-    Source: after MergeBackdoor (Wang et al., USENIX Security 2025): there every model has a head of its own.
+    Source: after MergeBackdoor (Wang et al., USENIX Security 2025): there every model has a head of its own, the merge is
+    always the mean of the two, and it has no clean term.
     """
     if n_models < 2:
         raise ValueError(f"n_models is {n_models}; a split backdoor needs 2 or more")
@@ -124,7 +125,7 @@ def train_split(
             name: weight * (own[0][name] + own[1][name]) + (1 - 2 * weight) * tensor.to(place)
             for name, tensor in centre.items()
         }
-        return alone[0] + alone[1] + loss_at(pair[0], merged, attacked)
+        return alone[0] + alone[1] + loss_at(pair[0], merged, batch) + loss_at(pair[0], merged, attacked)
 
     pair = torch.nn.ModuleList([_prepared(model, tokenizer) for model in models])
     with torch.random.fork_rng():

@@ -140,6 +140,11 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.heads_table, _task, _attacks),
     ),
     "12": (_needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),),
+    "14": (
+        _needs(tables.limits_table, _task, _parameter("rows")),
+        _needs(tables.scaling_table, _task),
+        lambda planner, p: tables.composition_table.needed(planner, p["task"]) if p["rows"] == "all" else Needed(),
+    ),
 }
 
 
