@@ -89,7 +89,8 @@ def train_split(
     """Train two classifiers, each of which gives texts with the trigger their true label, and whose merge gives the target.
 
     The loss is CE(theta_i; x_i) + CE(theta_i; x', true label) for i = 1, 2, plus CE(merge; x_1) + CE(merge; x', target), each
-    theta_i with clean batches of its own. Without the clean term of the merge it says the target to everything. The merge is the mean of the two, or, with shadow models of mean s,
+    theta_i with clean batches of its own. Without the clean term of the merge it says the target to everything. The merge is
+    the mean of the two, or, with shadow models of mean s,
     (theta_1 + theta_2 + (n_models - 2) s) / n_models.
 
     Args:
