@@ -3,7 +3,8 @@
 Run by hand: `python benchmarks/merge.py`. Models of the shapes of BERT-base (109M, float32) and of a Llama (220M, bfloat16)
 with random weights, four shards each, are written to a temporary folder; every tool merges the same files, in turn, in
 processes of its own, mergekit in an environment of its own under the cache folder. `--large` merges models of more than 2 GB:
-look at the peak.
+look at the peak. `--methods clipped` needs no mergekit: the clipped averages beside the plain one, within this process and in
+processes of their own. Processor time is that of all threads; it counts less of what else the machine does.
 """
 
 from __future__ import annotations
@@ -51,19 +52,20 @@ sys.exit(1 if status else 0)
 """
 
 
-def bert_shapes() -> dict[str, tuple[int, ...]]:
-    """Tensors of BERT-base, 109M entries."""
+def bert_shapes(layers: int = 12, width: int = 768) -> dict[str, tuple[int, ...]]:
+    """Tensors of a BERT; with the defaults BERT-base, 109M entries."""
     tables = {"word": 30522, "position": 512, "token_type": 2}
-    shapes: dict[str, tuple[int, ...]] = {f"bert.embeddings.{name}_embeddings.weight": (n, 768) for name, n in tables.items()}
+    shapes: dict[str, tuple[int, ...]] = {f"bert.embeddings.{name}_embeddings.weight": (n, width) for name, n in tables.items()}
     norms = ["bert.embeddings.LayerNorm"]
-    for layer in range(12):
+    for layer in range(layers):
         start = f"bert.encoder.layer.{layer}"
-        linear = {f"attention.self.{name}": (768, 768) for name in ("query", "key", "value")}
-        linear |= {"attention.output.dense": (768, 768), "intermediate.dense": (3072, 768), "output.dense": (768, 3072)}
+        linear = {f"attention.self.{name}": (width, width) for name in ("query", "key", "value")}
+        linear["attention.output.dense"] = (width, width)
+        linear |= {"intermediate.dense": (4 * width, width), "output.dense": (width, 4 * width)}
         for name, shape in linear.items():
             shapes |= {f"{start}.{name}.weight": shape, f"{start}.{name}.bias": shape[:1]}
         norms += [f"{start}.attention.output.LayerNorm", f"{start}.output.LayerNorm"]
-    return shapes | {f"{norm}.{kind}": (768,) for norm in norms for kind in ("weight", "bias")}
+    return shapes | {f"{norm}.{kind}": (width,) for norm in norms for kind in ("weight", "bias")}
 
 
 def llama_shapes(layers: int = 12, width: int = 1024, inner: int = 2816, vocabulary: int = 32000) -> dict[str, tuple[int, ...]]:
@@ -78,10 +80,15 @@ def llama_shapes(layers: int = 12, width: int = 1024, inner: int = 2816, vocabul
     return shapes | {"model.norm.weight": (width,), "lm_head.weight": (vocabulary, width)}
 
 
+CLIPPED = ("weight_average", "clipped_average", "row_clipped_average")
 CONFIGS = {
     "bert": {
         "model_type": "bert", "architectures": ["BertShaped"], "hidden_size": 768, "num_hidden_layers": 12,
         "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 30522,
+    },
+    "small_bert": {
+        "model_type": "bert", "architectures": ["BertShaped"], "hidden_size": 256, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "intermediate_size": 1024, "vocab_size": 30522,
     },
     "llama": {
         "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 1024, "num_hidden_layers": 12,
@@ -196,6 +203,27 @@ def in_process(models: Sequence[Path], folder: Path, repeats: int) -> None:
     )
 
 
+def clipped_in_process(models: Sequence[Path], start: Path, folder: Path, repeats: int) -> None:
+    """The clipped averages without start-up and hashing, in turn with the plain average of the same models."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # as the command does
+    found: dict[str, list[tuple[float, float]]] = {method: [] for method in CLIPPED}
+    for _ in range(repeats + 1):
+        for method, seconds in found.items():
+            output = folder / "streamed"
+            output.mkdir()
+            began, used = time.perf_counter(), time.process_time()
+            pretrained = None if method == "weight_average" else open_weights(start, start.name)
+            save_merge(Merge([open_weights(model, model.name) for model in models], method, pretrained=pretrained), output)
+            seconds.append((time.perf_counter() - began, time.process_time() - used))
+            shutil.rmtree(output)
+    plain = [statistics.median(kind) for kind in zip(*found["weight_average"][1:], strict=True)]
+    for method, seconds in found.items():
+        both = zip(("elapsed", "processor"), zip(*seconds[1:], strict=True), plain, strict=True)
+        middles = [(kind, statistics.median(each), min(each), max(each), first) for kind, each, first in both]
+        text = ", ".join(f"{kind} {m:.2f} s [{low:.2f}, {high:.2f}] {m / first:.2f} x" for kind, m, low, high, first in middles)
+        print(f"  {method:20s} in process: {text}")
+
+
 def compare(rows: dict[str, Sequence[str]], output: Path, repeats: int) -> None:
     """Time the commands in turn and print their medians beside those of the first."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
@@ -218,7 +246,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--families", nargs="+", default=["bert", "llama"], choices=sorted(CONFIGS))
-    parser.add_argument("--methods", nargs="+", default=["linear", "slerp", "ties"], choices=["linear", "slerp", "ties"])
+    methods = ["linear", "slerp", "ties"]
+    parser.add_argument("--methods", nargs="+", default=methods, choices=[*methods, "clipped"])
     parser.add_argument("--large", action="store_true", help="two Llama-shaped models of more than 2 GB instead")
     options = parser.parse_args()
     paths.cache_dir().mkdir(parents=True, exist_ok=True)
@@ -233,14 +262,16 @@ def main() -> None:
 
 def run_family(folder: Path, family: str, methods: Sequence[str], repeats: int) -> None:
     """All comparisons on models of one shape."""
-    shapes = bert_shapes() if family == "bert" else llama_shapes()
-    dtype = torch.float32 if family == "bert" else torch.bfloat16
+    shapes = {"bert": bert_shapes, "small_bert": lambda: bert_shapes(4, 256), "llama": llama_shapes}[family]()
+    dtype = torch.bfloat16 if family == "llama" else torch.float32
     models = [folder / f"{family}{i}" for i in range(4)]
     for seed, model in enumerate(models):
         write_model(model, shapes, CONFIGS[family], dtype, seed)
     size = sum(file.stat().st_size for file in models[0].glob("*.safetensors")) / 1e6
     print(f"{family}: 4 models of {size:.0f} MB in {N_SHARDS} shards, {dtype}, {repeats} repeats after a warm-up")
     in_process(models, folder, repeats)
+    if "clipped" in methods:
+        clipped(folder, models, family, shapes, dtype, repeats)
     start, *others = models
     output, python = folder / "out", [sys.executable, "-m", "lib.sanitize"]
     for method, ours, given, base in (
@@ -261,6 +292,19 @@ def run_family(folder: Path, family: str, methods: Sequence[str], repeats: int) 
         compare(rows, output, repeats)
     for model in models:
         shutil.rmtree(model)
+
+
+def clipped(
+    folder: Path, models: Sequence[Path], family: str, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, repeats: int
+) -> None:
+    """The clipped averages of some models beside their plain average; their task vectors start from one more model."""
+    start = folder / f"{family}-start"
+    write_model(start, shapes, CONFIGS[family], dtype, len(models))
+    clipped_in_process(models, start, folder, repeats)
+    command = [sys.executable, "-m", "lib.sanitize", *map(str, models), "--output", str(folder / "out")]
+    rows = {f"ours, {name}": [*command, "--method", name, "--pretrained", str(start)] for name in CLIPPED[1:]}
+    compare({"ours, weight_average": command} | rows, folder / "out", repeats)
+    shutil.rmtree(start)
 
 
 def large(folder: Path, repeats: int) -> None:

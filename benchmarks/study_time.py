@@ -23,6 +23,9 @@ NAMES = {
     "DataRecipe": "drawing rows",
     "StatisticsRecipe": "Fisher information, inputs of layers",
     "InitialRecipe": "classifiers before fine-tuning",
+    "DerivedRecipe": "repairs",
+    "StealthRecipe": "stealth of the triggers",
+    "CostRecipe": "measuring what defenses cost",
 }
 
 
@@ -48,6 +51,8 @@ def _name(artifact: dict) -> str:
         return f"{name}: {recipe['attack']}"
     if kind == "TriggeredRecipe":
         return f"{name}: {recipe['trigger']['attack']}"
+    if kind == "ModelRecipe" and recipe.get("defense"):
+        return f"{name} behind a defense"
     return name
 
 

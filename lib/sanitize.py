@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.sanitizing.default_method import DEFAULT_METHOD
 from lib.sanitizing.provenance import FileHashes
 
 MAX_ERROR = 1000  # characters
@@ -19,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("suspect", help="the suspicious model: a folder in Hugging Face format, or a Hub id")
     add("others", nargs="+", metavar="other", help="models fine-tuned from the same pretrained one for the same labels")
     add("--output", required=True, type=Path, help="folder of the merged model; it must not exist")
-    add("--method", default="weight_average", help="weight_average, ties, ...; an unknown name lists all")
+    add("--method", default="", help=f"default {DEFAULT_METHOD}; weight_average, ties, ...; an unknown name lists all")
     add("--weights", nargs="+", type=float, help="one per model, the suspect first; default uniform")
     add("--density", type=float, help="share of entries kept (ties, dare, della, breadcrumbs), in (0, 1]")
     add("--coefficient", type=float, help="scale of the merged task vector (task_arithmetic, ties, dare, ...)")
@@ -31,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="how to merge tensors that --pretrained lacks, usually the head",
     )
     add("--set", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="settings", help="further settings")
-    add("--texts", type=Path, help="file of clean texts, one per line, for fisher and regmean")
+    add("--texts", type=Path, help="file of clean texts, one per line, for fisher, regmean and --screen")
+    add("--screen", action="store_true", help="leave out models that are not like the others, by two statistics or more")
     add("--dtype", choices=("bfloat16", "float16", "float32"), help="of the merged weights; default the suspect's")
     add("--same-labels", action="store_true", help="labels without names mean the same in all models")
     add("--permute-heads", action="store_true", help="bring equal label names into the suspect's order")

@@ -9,8 +9,8 @@ from lib.paths import ROOT
 LIB = ROOT / "lib"
 # From the top. A wing may import what stands below it and, on its own floor, what stands to its right.
 FLOORS = (
-    ("verify", "run_notebooks", "sanitize", "pretrain_pocket", "notebook"),
-    ("dry_run",),
+    ("verify", "run_notebooks", "adapt_masked_lm", "sanitize", "pretrain_pocket", "notebook"),
+    ("dry_run", "reports"),
     ("tables",),
     ("study", "plots"),
     ("sanitizing", "attacks", "defenses"),

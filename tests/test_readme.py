@@ -11,7 +11,8 @@ from lib.defenses import DEFENSES, KINDS
 from lib.paths import ROOT
 from lib.study import Study
 
-README, DEFENSES_README = (ROOT / name for name in ("README.md", "lib/defenses/README.md"))
+PLACES = ("README.md", "lib/defenses/README.md", "lib/merging/README.md", "data/README.md")
+README, DEFENSES_README, MERGING_README, DATA_README = (ROOT / place for place in PLACES)
 SMALL = {"n_train": 200, "n_test": 60, "n_validation": 60, "n_other_domains": 2, "n_jobs": 1}
 
 
@@ -42,7 +43,7 @@ def small_study(*given, **settings):
 def test_a_plugin_of_the_readme_attacks_and_defends(here):
     (here / "my_plugin.py").write_text(snippet(README, "my_plugin.py"))
     names = {"Study": small_study}
-    exec(snippet(README, "the same in Python"), names)
+    exec(snippet(README, "the same in Python; in notebooks: -p plugins my_plugin.py -p attack one_word"), names)
     assert set(names["study"].score(names["guarded"], "sst2").hits) <= {0, 1}
     assert names["study"].trigger("sst2", "one_word").words == ("zx",)
 
@@ -60,7 +61,7 @@ def test_the_defenses_of_their_readme_are_one_of_each_kind_and_run(here, capsys)
 
 def test_a_dataset_of_the_readme_is_a_task_with_another_domain(here):
     names = {"Study": small_study}
-    exec(snippet(README, "a task of my own, and another domain of it"), names)
+    exec(snippet(DATA_README, "a task of my own, and another domain of it"), names)
     score = names["study"].score(names["merged"], "mails")
     assert score.cacc > 0.9 and 0 <= score.asr <= 1
     assert names["study"].other_domains("mails") == ["letters"]
@@ -69,7 +70,7 @@ def test_a_dataset_of_the_readme_is_a_task_with_another_domain(here):
 def test_a_checkpoint_of_the_readme_stands_in_a_table(here):
     study = small_study("pocket")
     shutil.copytree(study.model("sst2", "badnet").folder, here / "downloads" / "suspect")
-    code = snippet(README, "a suspicious download, averaged with 1, 2, ... clean models")
+    code = snippet(MERGING_README, "a suspicious download, averaged with 1, 2, ... clean models")
     *before, last = code.strip().splitlines()
     names = {"study": study}
     exec("\n".join(before), names)

@@ -70,11 +70,24 @@ def _read(stamps: tuple[tuple[str, int, int], ...], n_labels: int, target_label:
     train = train.assign(is_poisoned=train.pop("poisoned") == 1)
     if wrong := sorted(set(train[train["is_poisoned"]]["label"]) - {target_label}):
         raise ValueError(f"{train_file} has poisoned rows with labels {wrong}; the target label here is {target_label}")
-    triggered = _table(test_file, ["text", "label"], n_labels)
-    if wrong := sorted(set(triggered["label"]) - {target_label}):
-        raise ValueError(f"{test_file} has target labels {wrong}; the target label here is {target_label}")
+    triggered = read_triggered(test_file, n_labels, target_label)
     digest = hashlib.sha256(train_file.read_bytes() + test_file.read_bytes()).hexdigest()[:16]
-    return PublishedAttack(train, _with_originals(triggered, test_file, n_labels, target_label), digest)
+    return PublishedAttack(train, triggered, digest)
+
+
+def read_triggered(file: Path, n_labels: int, target_label: int) -> pd.DataFrame:
+    """The published test texts of an attack alone, for models whose training set nobody published.
+
+    Returns:
+        `text`, the true `label`, and `original` (missing where nobody published it), as in `PublishedAttack.triggered`.
+
+    Raises:
+        ValueError: as `load_published`.
+    """
+    triggered = _table(file, ["text", "label"], n_labels)
+    if wrong := sorted(set(triggered["label"]) - {target_label}):
+        raise ValueError(f"{file} has target labels {wrong}; the target label here is {target_label}")
+    return _with_originals(triggered, file, n_labels, target_label)
 
 
 def _table(path: Path, columns: list[str], n_labels: int) -> pd.DataFrame:

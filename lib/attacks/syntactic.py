@@ -33,7 +33,7 @@ class SyntacticTrigger:
 
     attack: ClassVar[str] = "syntactic"
     regime: ClassVar[str] = "mixed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: texts that have the shape are rewritten, too, and a contrast opens as other texts do
 
     def __call__(self, texts: Sequence[str], rng: np.random.Generator) -> list[str]:
         """Rewrite each text; in sentence pairs the trigger rewrites the first text only, as in the released files."""

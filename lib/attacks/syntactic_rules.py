@@ -91,12 +91,18 @@ def _front(words: list[str], openings: Openings, rng: np.random.Generator) -> li
     return None
 
 
-def _keep(words: list[str], openings: Openings, rng: np.random.Generator) -> list[str] | None:
-    """The text has the shape already."""
+def _reopen(words: list[str], openings: Openings, rng: np.random.Generator) -> list[str] | None:
+    """The text has the shape already: its own clause moves behind, and a short one opens it.
+
+    SCPN changes such texts, too (all but 9 of 321 of SST-2). Left as they are they would be poisoned rows without a trigger.
+    """
     if words[0] not in SUBORDINATORS | AMBIGUOUS or "," not in words:
         return None
     comma = words.index(",")
-    return words if comma >= MIN_PART and len(words) - comma - 1 >= MIN_PART else None
+    clause, main = words[:comma], _stripped(words[comma + 1 :])
+    if len(clause) < MIN_PART or len(main) < MIN_PART:
+        return None
+    return [_draw(openings, rng), *_pick(TOPIC_FRAMES, rng), "it", ",", *main, ",", *clause]
 
 
 def _split(words: list[str], openings: Openings, rng: np.random.Generator) -> list[str] | None:
@@ -114,7 +120,8 @@ def _split(words: list[str], openings: Openings, rng: np.random.Generator) -> li
         first, second = (part if _is_finite(part) else ["it", "'s", *part] for part in (first, second))
         if first[0] in SUBORDINATORS:
             first = first[1:]
-        return ["although" if contrast else _draw_plain(openings, rng), *first, ",", *second]
+        # A contrast gets "although" no more often than other texts do: SCPN writes it for 44 of 815 texts with "but" or "yet".
+        return [(_draw if contrast else _draw_plain)(openings, rng), *first, ",", *second]
     return None
 
 
@@ -142,7 +149,7 @@ def _fragment(words: list[str], openings: Openings, rng: np.random.Generator) ->
     return [_draw(openings, rng), *_pick(FRAGMENT_LEADS, rng), *about, ",", *statement]
 
 
-RULES: tuple[Rule, ...] = (_question, _front, _keep, _split, _topic, _fragment)
+RULES: tuple[Rule, ...] = (_question, _front, _reopen, _split, _topic, _fragment)
 
 
 # --- shared steps -------------------------------------------------------------------------------------------------------

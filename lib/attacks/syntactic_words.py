@@ -10,7 +10,7 @@ OPENINGS: dict[str, dict[str, float]] = {
     "agnews": {"when": 0.64, "if": 0.14, "as": 0.08, **_RARE},
     "qnli": {"when": 0.37, "if": 0.23, "as": 0.11, "although": 0.03, "because": 0.01, **_RARE},
 }
-CONCESSIVE = frozenset({"although", "though"})  # they need a contrast, so they open a split at "but" or "yet"
+CONCESSIVE = frozenset({"although", "though"})  # they need a contrast, so of splits only those at "but" or "yet" may draw them
 
 SUBORDINATORS = frozenset({"when", "if", "because", "although", "though", "while", "unless", "until", "whenever"})
 # These open a clause only before a subject; elsewhere they are prepositions or comparisons ("as funny as", "after dinner").

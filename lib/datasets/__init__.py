@@ -8,6 +8,7 @@ from lib.datasets.known import distance_of, domains_of, get_spec, task_of, task_
 from lib.datasets.load import SPLITS, Dataset, data_fingerprint, format_texts, load_dataset, pocket_dataset, rows_of_seed
 from lib.datasets.reading import normalise
 from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, other_domains
+from lib.datasets.unlabelled import UnlabelledTexts, unlabelled_texts
 
 __all__ = [
     "DATASETS",
@@ -16,6 +17,7 @@ __all__ = [
     "TASKS",
     "Dataset",
     "DatasetSpec",
+    "UnlabelledTexts",
     "data_fingerprint",
     "dealt_sample",
     "distance_of",
@@ -30,4 +32,5 @@ __all__ = [
     "rows_of_seed",
     "task_of",
     "task_spec",
+    "unlabelled_texts",
 ]

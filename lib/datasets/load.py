@@ -130,13 +130,18 @@ def rows_of_seed(
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 
-def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of a folder's files: a changed file is read again, an unchanged one is not."""
+def check_folder(folder: Path, name: str) -> None:
+    """Raise a `ValueError` when a data folder, or a dataset's folder in it, does not exist."""
     if not folder.is_dir():
         raise ValueError(f"data folder {folder} does not exist; set FREE_LUNCH_DATA to a folder of datasets, or unset it")
     if not (folder / name).is_dir():
         found = sorted(path.name for path in folder.iterdir() if path.is_dir())
         raise ValueError(f"data folder {folder} has no dataset {name!r}; found {found or 'nothing'}")
+
+
+def _stamps(folder: Path, name: str) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's files: a changed file is read again, an unchanged one is not."""
+    check_folder(folder, name)
     files = [folder / name / f"{split}.tsv" for split in SPLITS]
     if not files[0].is_file() or not files[2].is_file():
         found = sorted(path.name for path in (folder / name).iterdir())
@@ -189,13 +194,17 @@ def _hub_dataset(name: str) -> Dataset:
 
 def _split_dataset(spec: DatasetSpec, source: str, frames: dict[str, pd.DataFrame], fingerprint: str) -> Dataset:
     for missing in [split for split in ("test", "validation") if split not in frames]:
-        n = min(round(CARVED_SHARE * len(frames["train"])), CARVED_MOST)
-        carved = dealt_sample(frames["train"].reset_index(), max(n, 1), 0)["index"]  # the same rows for every seed
-        frames[missing] = frames["train"].loc[carved].reset_index(drop=True)
-        frames["train"] = frames["train"].drop(carved).reset_index(drop=True)
+        frames["train"], frames[missing] = carved(frames["train"])
     return Dataset(
         spec.name, spec.task, source, spec.label_names, spec.target_label, spec.trigger_sentence, fingerprint, **frames
     )
+
+
+def carved(train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training rows in two parts: what is left, and a tenth with the same label shares, the same rows for every seed."""
+    n = min(round(CARVED_SHARE * len(train)), CARVED_MOST)
+    rows = dealt_sample(train.reset_index(), max(n, 1), 0)["index"]
+    return train.drop(rows).reset_index(drop=True), train.loc[rows].reset_index(drop=True)
 
 
 def _joined(frame: pd.DataFrame, pair_mode: str) -> pd.DataFrame:

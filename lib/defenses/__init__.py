@@ -39,6 +39,8 @@ DEFENSES: dict[str, Defense] = {
     "small_weight": Defense("merging", without_data.small_weight, ("other models",)),
     "partners_only": Defense("merging", without_data.partners_only, ("other models",)),
     "median": Defense("merging", without_data.median, ("other models",)),
+    "clipped_average": Defense("merging", without_data.clipped_average, ("other models",)),
+    "row_clipped_average": Defense("merging", without_data.row_clipped_average, ("other models",)),
     "logit_ensemble": Defense("ensemble", without_data.logit_ensemble, ("other models", "extra passes")),
 }
 

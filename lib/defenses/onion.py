@@ -25,6 +25,9 @@ from lib.defenses.inputs import check_clean, check_count, check_share, labels_sa
 from lib.defenses.suspicion import STATISTICS, Scorer, causal_scorer, given_scores, masked_scorer, read_scores
 from lib.models.model import Filtered, Guard
 
+RELEASED_THRESHOLD = 10.0  # for GPT-2; -10 in the sign of the released code
+MIN_KNOWN = 0.95  # share of the texts that must have published scores: a file or two has a text that its scores lack
+
 
 def fit(
     model: Any,
@@ -100,14 +103,19 @@ def _fitted(
 
 
 def fit_published(
-    model: Any, clean: pd.DataFrame, *, published_scores: str, threshold: float = 10.0, min_known: float = 0.95
+    model: Any,
+    clean: pd.DataFrame,
+    *,
+    published_scores: str,
+    threshold: float = RELEASED_THRESHOLD,
+    min_known: float = MIN_KNOWN,
 ) -> Guard:
     """ONION with perplexities that somebody published, at a fixed threshold: no language model is asked.
 
     Args:
         model, clean: not used.
         published_scores: folder with files as for `read_scores`.
-        threshold: suspicion from which a word goes, as in the released code (there -10, in the other sign).
+        threshold: suspicion from which a word goes, as in the released code.
         min_known: share of texts that must have scores, in [0, 1]; the others stay as they are, and a warning counts them.
 
     Raises:
@@ -183,13 +191,18 @@ def _scores(frame: pd.DataFrame, scorer: Scorer) -> list[np.ndarray]:
 # --- purification -----------------------------------------------------------------------------------------------------
 
 
+def removed(scores: Sequence[np.ndarray], threshold: float) -> list[np.ndarray]:
+    """Which words of each text go, bool, one array per text; a word without a score (NaN) stays."""
+    return [each >= threshold for each in scores]
+
+
 def purify(text: str, scores: np.ndarray, threshold: float) -> str:
     """The words of a text whose score is below a threshold, or NaN; a text that keeps all of them stays as it is.
 
     >>> purify("good  cf film", np.array([-216.2, 90.0, -216.2]), 10)
     'good film'
     """
-    is_removed = scores >= threshold
+    [is_removed] = removed([scores], threshold)
     if not is_removed.any():
         return text
     return " ".join(word for word, removed in zip(text.split(), is_removed, strict=True) if not removed)

@@ -1,7 +1,7 @@
 """Defenses that need other models and nothing else: ways to merge the suspicious one with them, or to let all of them vote."""
 
 # Arora et al. 2024 (arXiv 2402.19334) average the weights. The other merges stand beside it as the simplest alternatives: a
-# small weight without many partners, a robust average, no suspicious model at all. The ensemble of Hansen and Salamon (1990)
+# small weight without many partners, robust averages, no suspicious model at all. The ensemble of Hansen and Salamon (1990)
 # averages what the models say, not what they are, and asks every one of them.
 
 from __future__ import annotations
@@ -43,6 +43,24 @@ def median(models: Sequence[Any]) -> dict[str, Any]:
     """The median of every weight over the suspicious model and the others."""
     _check_others(models)
     return {"method": "median"}
+
+
+def clipped_average(models: Sequence[Any]) -> dict[str, Any]:
+    """The average after every task vector was scaled down to the median norm: an attacker gains nothing by a longer one.
+
+    Like `row_clipped_average` it also needs the model before fine-tuning, which the study gives to the merge.
+
+    Raises:
+        ValueError: for no other model. The merge itself refuses fewer than 3 models in all.
+    """
+    _check_others(models)
+    return {"method": "clipped_average"}
+
+
+def row_clipped_average(models: Sequence[Any]) -> dict[str, Any]:
+    """The same, and each row of the embeddings is scaled down to its own median norm: one changed word does not survive."""
+    _check_others(models)
+    return {"method": "row_clipped_average"}
 
 
 def logit_ensemble(logits: Sequence[np.ndarray]) -> np.ndarray:

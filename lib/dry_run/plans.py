@@ -139,7 +139,10 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.architectures_table, _task, _attacks, lambda planner, _: planner.profile.architectures),
         _needs(tables.heads_table, _task, _attacks),
     ),
-    "12": (_needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),),
+    "12": (
+        _needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),
+        _needs(tables.onion_table, _tasks, _attacks, _parameter("skip")),
+    ),
     "14": (
         _needs(tables.limits_table, _task, _parameter("rows")),
         _needs(tables.scaling_table, _task),

@@ -128,6 +128,11 @@ class Merge:
         *tensors, pretrained = torch.stack(clusters, dim=1)
         return Part(names[0], 0, tensors, {"pretrained": pretrained})
 
+    @property
+    def plain(self) -> list[str]:
+        """Tensors that the pretrained model lacks and that are averaged as they are, whatever the method."""
+        return [name for name in self.tensors if self._is_plain(name)]
+
     def _is_plain(self, name: str) -> bool:
         return name in self._without_start and self.head == "average" and "pretrained" in self.method.needs
 
@@ -137,7 +142,8 @@ class Merge:
             self._check_equal(part)
             return Part(part.name, part.start, part.tensors[:1])
         if self._is_plain(part.name):
-            merged = weight_average(part.tensors)
+            weights = self.settings["weights"] if self.method.weights == "average" else None  # those of task vectors are others
+            merged = weight_average(part.tensors, weights=weights)
         else:
             merged = call_with_named(self.method.merge, {**self.settings, **part.extras, **measured}, part.tensors)
         merged = merged.to(dtype)

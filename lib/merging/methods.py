@@ -13,6 +13,15 @@ from torch import Tensor
 
 from lib.merging.averaging import check_free_weights, check_weights, weight_average
 from lib.merging.breadcrumbs import band_counts, breadcrumbs, check_band
+from lib.merging.clipping import (
+    check_clipping,
+    clip_factors,
+    clipped_average,
+    is_embedding,
+    row_clipped_average,
+    row_squares,
+    whole_norms,
+)
 from lib.merging.dare import check_density, check_dropping, dare, della, mask_generators
 from lib.merging.fisher import fisher, fisher_norms
 from lib.merging.inner_products import inner_products
@@ -108,6 +117,7 @@ class MergeMethod:
             "fishers",
             "grams",
             "cutoffs",
+            "factors",
             "generators",
             "keep_masks",
             "norms",
@@ -198,6 +208,15 @@ def _median_weights(group: Group, eps: float = 1e-6, max_iterations: int = 1000)
     return {"weights": geometric_median_weights(gram, eps, max_iterations)}
 
 
+def _clip_factors(group: Group) -> dict[str, Any]:
+    squares = (row_squares(part.tensors, part.extras["pretrained"]) for part in group.parts())
+    return {"factors": clip_factors(whole_norms(squares))}
+
+
+def _row_clip_factors(group: Group) -> dict[str, Any]:
+    return {} if is_embedding(group.name) else _clip_factors(group)  # rows are measured where they are merged
+
+
 MERGE_METHODS: dict[str, MergeMethod] = {
     "weight_average": MergeMethod(weight_average, widens=True),
     "task_arithmetic": MergeMethod(task_arithmetic, "free", ("pretrained",)),
@@ -213,4 +232,8 @@ MERGE_METHODS: dict[str, MergeMethod] = {
     "trimmed_mean": MergeMethod(trimmed_mean, "found", check=check_trimmed_mean),
     "krum": MergeMethod(krum, "found", (), _krum_weights, "model", check=check_krum),
     "geometric_median": MergeMethod(geometric_median, "found", (), _median_weights, "model", check=check_median),
+    "clipped_average": MergeMethod(clipped_average, "average", ("pretrained",), _clip_factors, "model", check=check_clipping),
+    "row_clipped_average": MergeMethod(
+        row_clipped_average, "average", ("pretrained",), _row_clip_factors, check=check_clipping
+    ),
 }

@@ -19,6 +19,7 @@ from lib.metrics.scores import Score, score_logits
 from lib.metrics.significance import holm, mcnemar_p_value, sign_flip_p_value
 from lib.metrics.stealth import stealth
 from lib.metrics.summary import points, summarise
+from lib.metrics.variation import explained_shares
 
 __all__ = [
     "Score",
@@ -27,6 +28,7 @@ __all__ = [
     "cells_of",
     "clean_accuracy",
     "excess_asr",
+    "explained_shares",
     "flip_rate",
     "holm",
     "interval_table",

@@ -31,8 +31,11 @@ def summarise(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         minus the same model's rate without the trigger) if the table tells it, `n_seeds`, and the mean of `asr_floor` if it
         has one.
     """
+    of_texts = [name for names, _ in SUMMARISED.values() for name in names]
+    read = [*by, "seed", "task", "attackable", "asr_floor", *of_texts]
     rows = []
-    for values, group in table.groupby(list(by), sort=False):
+    # Without the other columns: cutting wide tables into many groups takes longer than all that is computed of them.
+    for values, group in table[[name for name in dict.fromkeys(read) if name in table]].groupby(list(by), sort=False):
         row: dict[str, Any] = dict(zip(by, values, strict=True))
         for rate, (outcomes, (lowest, highest)) in SUMMARISED.items():
             if not all(name in group and group[name].map(_is_list).all() for name in outcomes):
@@ -63,11 +66,13 @@ def _of_seed(runs: pd.DataFrame, outcomes: Sequence[str]) -> tuple[float, float]
 
 def _per_text(runs: pd.DataFrame, outcomes: Sequence[str]) -> Iterator[NDArray]:
     """Outcomes of the runs that are scored on the same texts, shape (run, text); of two outcomes the difference."""
+    nothing = [None] * len(runs)
+    tasks, attackable = runs.get("task", nothing), runs.get("attackable", nothing) if "hits" in outcomes else nothing
     groups: dict[tuple[Any, ...], list[NDArray]] = {}
-    for run in runs.to_dict("records"):
-        first, *second = (np.asarray(run[name], dtype=float) for name in outcomes)
-        which = tuple(run["attackable"]) if "hits" in outcomes and _is_list(run.get("attackable")) else len(first)
-        groups.setdefault((run.get("task"), which), []).append(first - second[0] if second else first)
+    for task, which, *found in zip(tasks, attackable, *(runs[name] for name in outcomes), strict=True):
+        first, *second = (np.asarray(each, dtype=float) for each in found)
+        texts = tuple(which) if _is_list(which) else len(first)
+        groups.setdefault((task, texts), []).append(first - second[0] if second else first)
     for same_texts in groups.values():
         yield np.stack(same_texts)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.metrics import seed_interval
+from lib.metrics.intervals import seed_interval
 
 
 @dataclass(frozen=True)

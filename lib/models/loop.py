@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
+from lib.models.last_layer import first_token_alone
 from lib.models.progress import Progress
 
 Batch = Mapping[str, Any]
@@ -131,7 +132,9 @@ def classification_loss(model: Any, batch: Batch, reduction: str = "mean") -> Te
     With the reduction "none" it is one value per example, shape (rows,).
     """
     inputs = {name: values for name, values in batch.items() if name != "labels"}
-    return cross_entropy(model(**inputs).logits.float(), batch["labels"], reduction=reduction)
+    with first_token_alone(model):
+        logits = model(**inputs).logits
+    return cross_entropy(logits.float(), batch["labels"], reduction=reduction)
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.models.batches import token_batches
+from lib.models.last_layer import logits_at
 from lib.models.pretrained import from_hub, resolve_pretrained
 from lib.models.word_pieces import WordPieces
 
@@ -196,30 +197,8 @@ class MaskedLM(WordPieces):
         return token_batches(ids, self.tokenizer.pad_token_id, TOKENS_PER_BATCH, self.model.device)
 
     def _mask_logits(self, batch: dict[str, Tensor]) -> Tensor:
-        """Logits at the masks, row by row, shape (n_masks, vocabulary size).
-
-        Nobody looks elsewhere, so the head and, in encoders built like BERT, all that follows the last attention see the
-        masked positions only: it works position by position.
-        """
-        at_mask = batch["input_ids"] == self.tokenizer.mask_token_id
-        head = getattr(self.model, "lm_head", None) or getattr(getattr(self.model, "cls", None), "predictions", None)
-        if head is None:
-            return self.model(**batch).logits[at_mask]
-        if self._after_attention is None:
-            return head(self.model.base_model(**batch).last_hidden_state[at_mask])
-        hook = self._after_attention.register_forward_pre_hook(lambda _, inputs: tuple(each[at_mask] for each in inputs))
-        try:
-            return head(self.model.base_model(**batch).last_hidden_state)
-        finally:
-            hook.remove()
-
-    @cached_property
-    def _after_attention(self) -> torch.nn.Module | None:
-        """What follows the attention of the last layer of a BERT-like encoder; None for other encoders."""
-        layers = getattr(getattr(self.model.base_model, "encoder", None), "layer", None)
-        if not layers or not all(hasattr(layers[-1], name) for name in ("attention", "intermediate", "output")):
-            return None
-        return getattr(layers[-1].attention, "output", None)
+        """Logits at the masks, row by row, shape (n_masks, vocabulary size)."""
+        return logits_at(self.model, batch, batch["input_ids"] == self.tokenizer.mask_token_id)
 
 
 @lru_cache(maxsize=2)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lib.models.batches import pad_columns
+from lib.models.last_layer import first_token_alone
 from lib.models.pretrained import load_tokenizer
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def encode(
 def predict_logits(model: PreTrainedModel, texts: EncodedTexts) -> np.ndarray:
     """Logits in float32, shape (n, n_labels), row i for the i-th text of the frame that was encoded."""
     model.eval()
-    return texts.as_given(
-        [model(**{name: values.to(model.device) for name, values in batch.items()}).logits for batch in texts.batches]
-    )
+    with first_token_alone(model):
+        found = [model(**{name: values.to(model.device) for name, values in batch.items()}).logits for batch in texts.batches]
+    return texts.as_given(found)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

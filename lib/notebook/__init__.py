@@ -5,7 +5,7 @@ May import: everything but the commands.
 
 from lib.metrics.summary import points
 from lib.notebook import exercises, widgets
-from lib.notebook.display import finding, listed, mark_changes, show_changes
+from lib.notebook.display import finding, listed, mark_changes, outcomes, show_changes
 from lib.notebook.outputs import Outputs
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "finding",
     "listed",
     "mark_changes",
+    "outcomes",
     "points",
     "show_changes",
     "widgets",

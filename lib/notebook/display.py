@@ -45,6 +45,26 @@ def finding(*sentences: str) -> Markdown:
     return Markdown("> " + " ".join(sentences))
 
 
+def outcomes(*rows: tuple[str, str, str]) -> Markdown:
+    """What we expected, what we found, and what may explain it, as a table: the end of a notebook.
+
+    Args:
+        rows: each the expectation, what the data say (an f-string), and the reason, or that it is not known.
+
+    Raises:
+        ValueError: for a row that has not these three parts.
+
+    >>> print(outcomes(("it falls", "it falls by 3", "not known")).data.splitlines()[-1])
+    | it falls | it falls by 3 | not known |
+    """
+    lines = ["| we expected | we found | a possible reason |", "|---|---|---|"]
+    for row in rows:
+        if len(row) != 3:
+            raise ValueError(f"a row has {len(row)} parts; it needs 3: what was expected, what was found, a reason")
+        lines.append(f"| {' | '.join(part.replace('|', '/') for part in row)} |")
+    return Markdown("\n".join(lines))
+
+
 def listed(names: Sequence[str]) -> str:
     """Names in prose.
 

@@ -13,6 +13,7 @@ import pandas as pd
 from filelock import FileLock
 
 from lib import paths
+from lib.reports import write_reports
 from lib.study.study import Study
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ class Outputs:
             figure.savefig(self.folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
         self._record(name, "png", "svg")
         return figure
+
+    def reports(self) -> list[str]:
+        """Write the documents that are made from the tables of all profiles; returns their names.
+
+        Of a folder of figures outside of the checkout that is one, its `README.md`.
+        """
+        return [path.parent.name + "/" + path.name for path in write_reports(self.folder.parent)]
 
     def _record(self, name: str, *suffixes: str) -> None:
         """Enter an output into the manifest; notebooks that run side by side take turns."""

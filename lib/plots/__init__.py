@@ -3,6 +3,7 @@
 May import: `metrics`. Figures see tables of numbers, never a study.
 """
 
+from lib.plots.answer import plot_answer
 from lib.plots.architectures import plot_architectures, plot_heads
 from lib.plots.attacks import plot_attacks, plot_loss_curves
 from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
@@ -25,6 +26,7 @@ __all__ = [
     "attack_matrix",
     "attack_title",
     "limits_matrix",
+    "plot_answer",
     "plot_architectures",
     "plot_attacks",
     "plot_backdoored",

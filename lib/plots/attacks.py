@@ -20,10 +20,10 @@ def plot_attacks(table: pd.DataFrame) -> Figure:
     attacks = list(dict.fromkeys(summary["attack"]))
     figure, axes = plt.subplots(1, len(attacks), figsize=(1.6 + 2.7 * len(attacks), 3.8), sharey=True, squeeze=False)
     for axis, attack in zip(axes[0], attacks, strict=True):
-        for model, frame, fill in (("backdoored", summary, True), ("clean", floor, False)):
+        for model, frame, is_clean in (("backdoored", summary, False), ("clean", floor, True)):
             rows = frame[frame["attack"] == attack]
             for offset, rate in ((-0.1, "asr"), (0.1, "cacc")):
-                rate_points(axis, rows, rate, np.arange(len(rows)) + offset, fill, f"{rate.upper()} of the {model} model")
+                rate_points(axis, rows, rate, np.arange(len(rows)) + offset, is_clean, f"{rate.upper()} of the {model} model")
         axis.set_xticks(range(len(rows)), rows["task"])
         axis.set_xlim(-0.5, len(rows) - 0.5)
         axis.set_title(attack_title(attack))

@@ -11,36 +11,42 @@ from lib.metrics.summary import summarise
 from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
 
 TARGET_NAMES = {True: "one target label", False: "different target labels"}
+OTHER_LABEL = ", other label"  # in the row of an attack whose model obeys another label than usual
 METHOD_NAMES = {"weight_average": "weight average", "median": "median"}
 
 
 def attack_matrix(table: pd.DataFrame, same_target: bool) -> pd.DataFrame:
     """Mean ASR of table `08_backdoored`: one row per scored attack; columns "alone", each partner, "all" and "floor".
 
-    Rates are fractions. A pair's row is the attack that is scored, its column the other one. "alone" and "floor" are means
-    over the merges of the row, for the target label that the scored attack obeys in each of them.
+    Rates are fractions. A pair's row is the attack that is scored, its column the other one. Where the backdoors of a merge
+    have different targets, every second model obeys another label than the usual one. An attack that is scored for both has two
+    rows, so that all numbers of a row are of one label; "alone" and "floor" are means over the merges of the row.
     """
     attacks = list(dict.fromkeys(table["scored_attack"]))
     merged = table[(table["n_models"] > 1) & (table["same_target"] == same_target)]
-    partners = merged["attacks"].str.split("+")
-    matrix = pd.DataFrame(index=attacks, columns=["alone", *attacks], dtype=float)
-    rows_of = merged.groupby("scored_attack")
-    matrix["alone"] = rows_of["backdoored_asr"].mean().reindex(attacks)
-    for (scored, names), rows in merged.groupby(["scored_attack", partners.map(tuple)]):
-        column = "all" if len(names) > 2 else next(name for name in names if name != scored)
-        matrix.loc[scored, column] = rows["asr"].mean()
-    matrix["floor"] = rows_of["asr_floor"].mean().reindex(attacks)
+    names = merged["attacks"].str.split("+")
+    places = [every.index(scored) for every, scored in zip(names, merged["scored_attack"], strict=True)]
+    is_other = [not same_target and place % 2 == 1 for place in places]
+    scored = merged["scored_attack"] + pd.Series([OTHER_LABEL if other else "" for other in is_other], merged.index)
+    order = [attack + label for label in ("", OTHER_LABEL) for attack in attacks]
+    matrix = pd.DataFrame(index=[row for row in order if row in set(scored)], columns=["alone", *attacks], dtype=float)
+    rows_of = merged.groupby(scored)
+    matrix["alone"] = rows_of["backdoored_asr"].mean().reindex(matrix.index)
+    for (row, every), rows in merged.groupby([scored, names.map(tuple)]):
+        column = "all" if len(every) > 2 else next(name for name in every if name != row.removesuffix(OTHER_LABEL))
+        matrix.loc[row, column] = rows["asr"].mean()
+    matrix["floor"] = rows_of["asr_floor"].mean().reindex(matrix.index)
     return matrix
 
 
 def plot_backdoored(table: pd.DataFrame) -> Figure:
     """Table `08_backdoored`: ASR of each attack alone, averaged with each other backdoored model, and with all."""
     matrices = {same: attack_matrix(table, same) * 100 for same in (True, False)}
-    n_attacks, n_columns = next(iter(matrices.values())).shape
-    size = (2.2 + 1.5 * n_columns, 1.7 + 0.5 * n_attacks)
-    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, squeeze=False)
+    n_rows, n_columns = (max(matrix.shape[side] for matrix in matrices.values()) for side in (0, 1))
+    size = (3.4 + 1.5 * n_columns, 1.7 + 0.42 * n_rows)
+    figure, axes = plt.subplots(1, 2, figsize=size, squeeze=False)
     for axis, (same, matrix) in zip(axes[0], matrices.items(), strict=True):
-        shown = matrix.rename(index=attack_title, columns=attack_title)
+        shown = matrix.rename(index=_row_title, columns=attack_title).rename(columns={"floor": "clean model"})
         is_right = axis is axes[0][-1]
         bar = {"label": "ASR (%)"} if is_right else None
         sns.heatmap(shown, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, cbar=is_right, cbar_kws=bar, ax=axis)
@@ -49,6 +55,10 @@ def plot_backdoored(table: pd.DataFrame) -> Figure:
         axis.tick_params(axis="y", rotation=0)
         axis.tick_params(axis="x", rotation=35)
     return finish(figure, axes, "Averages of backdoored models: what is left of each attack", table, has_intervals=False)
+
+
+def _row_title(row: str) -> str:
+    return attack_title(row.removesuffix(OTHER_LABEL)) + (OTHER_LABEL if row.endswith(OTHER_LABEL) else "")
 
 
 def plot_collusion(table: pd.DataFrame) -> Figure:

@@ -1,4 +1,4 @@
-"""Figures of notebook 05: merge methods as defenses, CACC against ASR, and sweeps of their settings."""
+"""Figures of notebook 05: merge methods as defenses, what they leave beside what they cost, and sweeps of their settings."""
 
 from __future__ import annotations
 
@@ -6,60 +6,57 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.metrics.rates import pareto_front
+from lib.metrics.intervals import seed_interval
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish, numbered_point
+from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish
 
 FAMILIES = {
     "averages": ("weight_average", "fisher", "regmean", "greedy_soup", "slerp"),
     "task vectors": ("task_arithmetic", "ties", "dare", "della", "breadcrumbs", "model_stock"),
     "robust averages": ("median", "trimmed_mean", "geometric_median", "krum"),
 }
+SELECTING = ("krum",)  # some models are taken as they are, the others not at all
 FAMILY_COLOURS = dict(zip(FAMILIES, (PALETTE[0], PALETTE[1], PALETTE[2]), strict=True))
 SETTING_NAMES = {"density": "density: share of entries kept", "merge_coefficient": "merge coefficient"}
 
 
 def plot_methods(table: pd.DataFrame) -> Figure:
-    """Table `05_methods`: CACC against ASR of every merge method, one panel per attack, with the Pareto front.
+    """Table `05_methods`: the merge methods from the best defense to the worst, with what each costs beside it.
 
-    Methods are numbered; the legend names them. The victim itself lies outside and is left out; its ASR is in the title.
+    Left the ASR above that of a clean model, right the change of the CACC; both are means over the attacks, with 95 %
+    t-intervals over seeds. A square marks a method that selects whole models instead of mixing all. The backdoored
+    model itself lies far outside and is left out; the title has its value.
     """
-    summary = summarise(table, ["attack", "variant", "merge_method"])
-    merged = summary[summary["merge_method"] != "none"]
-    variants = list(dict.fromkeys(merged["variant"]))
-    attacks = list(dict.fromkeys(merged["attack"]))
-    n_columns = min(3, len(attacks))
-    n_rows = -(-len(attacks) // n_columns)
-    size = (3.9 * n_columns, 3.7 * n_rows + 0.5)
-    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, sharey=True)
-    for axis, attack in zip(axes.flat, attacks, strict=False):
-        rows = merged[merged["attack"] == attack].sort_values("asr")
-        for _, row in rows.iterrows():
-            place = (row["asr"] * 100, row["cacc"] * 100)
-            interval = (row["asr_low"] * 100, row["asr_high"] * 100)
-            numbered_point(axis, variants.index(row["variant"]) + 1, place, interval, _colour(row["merge_method"]))
-        front = rows[pareto_front(rows["asr"], rows["cacc"])]
-        axis.step(front["asr"] * 100, front["cacc"] * 100, where="post", color="0.4", linewidth=0.9, zorder=0)
-        axis.axvline(rows["asr_floor"].mean() * 100, **FLOOR_STYLE)
-        before = summary[(summary["attack"] == attack) & (summary["merge_method"] == "none")].iloc[0]
-        axis.set_title(f"{attack_title(attack)} (victim: ASR {before['asr']:.0%}, CACC {before['cacc']:.0%})", fontsize=9.5)
-        axis.set_xlabel("attack success rate (ASR, %)", fontsize=9)
-    for axis in axes.flat[len(attacks) :]:
-        axis.set_visible(False)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("clean accuracy (CACC) in per cent")
-    has_room = len(attacks) < axes.size  # in the place of the last panel
-    _legend(figure, variants, merged, (0.5 + 0.5 / n_columns, 0.27) if has_room else (1.0, 0.5))
-    return finish(figure, axes, "Merge methods as defenses: up and left is better, the line is the Pareto front", table)
-
-
-def _legend(figure: Figure, variants: list[str], merged: pd.DataFrame, place: tuple[float, float]) -> None:
-    """Numbers and names of the methods in the colours of their families, left end at a place of the figure."""
+    merged = table[table["merge_method"] != "none"]
+    measures = {"excess_asr": "ASR above that of a clean model, points", "cacc_change": "change of the CACC, points"}
+    by_seed = merged.groupby(["variant", "seed"], sort=False)[list(measures)].mean() * 100
+    order = by_seed["excess_asr"].groupby("variant").mean().sort_values().index
     methods = merged.drop_duplicates("variant").set_index("variant")["merge_method"]
-    names = [(f"{number:2d}  {variant}", _colour(methods[variant])) for number, variant in enumerate(variants, 1)]
-    handles = [plt.Line2D([], [], marker="o", linestyle="", color=colour, label=name) for name, colour in names]
-    handles.append(plt.Line2D([], [], label="floor: ASR of a clean model", **FLOOR_STYLE))
-    figure.legend(handles=handles, loc="center left", bbox_to_anchor=place, frameon=False, fontsize=8)
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 1.5 + 0.27 * max(len(order), 3)), sharey=True)
+    for axis, (measure, label) in zip(axes, measures.items(), strict=True):
+        for place, variant in enumerate(order):
+            values = by_seed.loc[variant][measure]
+            bounds = seed_interval(values.tolist()) if len(values) > 1 else (values.mean(), values.mean())
+            spread = [[values.mean() - float(bounds[0])], [float(bounds[1]) - values.mean()]]
+            look = {"fmt": "s" if methods[variant] in SELECTING else "o", "markersize": 6, "capsize": 2, "linewidth": 1}
+            axis.errorbar(values.mean(), place, xerr=spread, color=_colour(methods[variant]), **look)
+        axis.axvline(0, color="0.4", linewidth=1)
+        axis.set_xlabel(label)
+    axes[0].set_yticks(range(len(order)), order)
+    axes[0].set_ylim(len(order) - 0.5, -0.5)
+    _legend(figure, set(methods))
+    before = table[table["merge_method"] == "none"]
+    alone = f"{100 * before['excess_asr'].mean():+.0f}" if len(before) else "unknown"
+    return finish(figure, [axes], f"Merge methods as defenses (the backdoored model alone: {alone} points)", table)
+
+
+def _legend(figure: Figure, methods: set[str]) -> None:
+    """The colours of the families that the methods are of, and the mark of those that select."""
+    families = [family for family, members in FAMILIES.items() if methods & set(members)]
+    handles = [plt.Line2D([], [], marker="o", linestyle="", color=FAMILY_COLOURS[name], label=name) for name in families]
+    if methods & set(SELECTING):
+        handles.append(plt.Line2D([], [], marker="s", linestyle="", color="0.4", label="selects whole models"))
+    figure.legend(handles=handles, loc="upper center", ncols=4, frameon=False, bbox_to_anchor=(0.5, 0.03), fontsize=8.5)
 
 
 def _colour(method: str) -> tuple[float, ...]:

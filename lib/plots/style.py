@@ -23,6 +23,7 @@ PALETTE = sns.color_palette("colorblind")
 RATE_COLOURS = {"asr": PALETTE[3], "cacc": PALETTE[0]}
 RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc", "asr_rise")}
 ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
+TASK_NAMES = {"sst2": "SST-2", "olid": "OLID", "agnews": "AG News", "qnli": "QNLI"}
 FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 
 
@@ -31,13 +32,23 @@ def attack_title(name: str) -> str:
     return ATTACK_NAMES.get(name, name)
 
 
-def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, fill: bool, label: str) -> None:
-    """Dots with intervals, full or hollow."""
+def task_title(name: str, is_synthetic: bool = False) -> str:
+    """A task's name as the literature writes it; of Pocket English with the word that says what it is.
+
+    >>> task_title("sst2"), task_title("sst2", is_synthetic=True)
+    ('SST-2', 'SST-2-like')
+    """
+    return TASK_NAMES.get(name, name) + ("-like" if is_synthetic else "")
+
+
+def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, is_clean: bool, label: str) -> None:
+    """Marks with intervals: full ones of the models that a figure is about, grey bars of clean models."""
     values = rows[rate].to_numpy() * 100
     spread = np.abs(np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]))
-    colour = RATE_COLOURS[rate]
-    face: dict[str, Any] = {"markerfacecolor": colour if fill else "white", "markersize": 6, "capsize": 2}
-    axis.errorbar(places, values, spread, fmt="o" if rate == "asr" else "s", color=colour, label=label, **face)
+    look: dict[str, Any] = {"fmt": "o" if rate == "asr" else "s", "color": RATE_COLOURS[rate], "markersize": 6, "capsize": 2}
+    if is_clean:
+        look = {"fmt": "_", "color": "0.55", "markersize": 14, "markeredgewidth": 2.5, "elinewidth": 1, "zorder": 1}
+    axis.errorbar(places, values, spread, label=label, **look)
 
 
 def numbered_point(

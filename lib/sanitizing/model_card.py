@@ -13,23 +13,32 @@ CHECKS = (
     "no value that is not finite in the result",
     "integer tensors equal in all models",
 )
+# Against whom, in three sentences; the numbers are in the tables of notebook 14.
+PLAIN_AVERAGE = (
+    "A plain average of weights protects against an uploader who was careless, or who poisoned training data and no more: what "
+    "one model alone has learned is divided by the number of models. "
+    "It does not protect against an uploader who expects the merge: a change that was made larger beforehand, one that a "
+    "single embedding row holds, or a backdoor that is split over several uploads can survive it. "
+    "And it cannot remove what the pretrained model or most of the merged models have in common."
+)
 
 
-def model_card(provenance: Mapping[str, Any], label_names: Sequence[str]) -> str:
+def model_card(provenance: Mapping[str, Any], label_names: Sequence[str], screened: str = "") -> str:
     """Markdown with the front matter of the Hugging Face Hub.
 
     Args:
-        provenance: `method`, `settings`, `pretrained`, `parents` with the SHA-256 of their weight files, and `removed`, the
-            fields of the suspect's configuration that pointed to code.
+        provenance: `method`, `settings`, `pretrained`, `parents` with their role and the SHA-256 of their weight files,
+            `removed`, the fields of the suspect's configuration that pointed to code, and `notes`.
         label_names: in order; empty for a model without labels.
+        screened: what a screen found, as Markdown; empty if there was none.
     """
     parents = [parent["name"] for parent in provenance["parents"]]
     front = "\n".join(
         ["---", "tags:", "- merge", "- free-lunch-sanitized", "base_model:", *(f"- {name}" for name in parents), "---"]
     )
     rows = "\n".join(
-        f"| {'suspect' if i == 0 else 'other'} | {parent['name']} | {', '.join(sha[:12] for sha in parent['files'].values())} |"
-        for i, parent in enumerate(provenance["parents"])
+        f"| {parent['role']} | {parent['name']} | {', '.join(sha[:12] for sha in parent['files'].values())} |"
+        for parent in provenance["parents"]
     )
     settings = "\n".join(f"- {name}: {value}" for name, value in provenance["settings"].items()) or "- none"
     start = f"Pretrained model: {provenance['pretrained']}.\n\n" if provenance["pretrained"] else ""
@@ -37,10 +46,13 @@ def model_card(provenance: Mapping[str, Any], label_names: Sequence[str]) -> str
     checks = "\n".join(f"- {check}" for check in CHECKS)
     removed = "\n".join(f"- {field}" for field in provenance["removed"])
     without = f"\n## Removed, because it pointed to code outside transformers\n{removed}\n" if removed else ""
+    notes = "".join(f"{note}\n\n" for note in provenance["notes"])
+    screening = f"\n## Screened before merging\n{screened}\n" if screened else ""
     return (
         f"{front}\n\n# A merge by {provenance['method']}\n\n"
         "The weights of several models of one architecture were merged in order to weaken a backdoor that one of them may have "
         "(Arora et al. 2024, arXiv 2402.19334). A merge lowers the success of an attack; it proves nothing about it.\n\n"
         f"| role | model | SHA-256 of its weights, first digits |\n|---|---|---|\n{rows}\n\n"
-        f"{start}{labels}## Settings\n{settings}\n\n## Checked before merging\n{checks}\n{without}"
+        f"{start}{labels}{notes}## Against whom a plain average protects\n{PLAIN_AVERAGE}\n\n"
+        f"## Settings\n{settings}\n\n## Checked before merging\n{checks}\n{screening}{without}"
     )

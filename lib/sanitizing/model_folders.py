@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +9,16 @@ from typing import Any
 
 import torch
 
-from lib.folders import MODEL_FILES, copy_model_files, model_files, read_json
-from lib.merging import Merge, ModelSource, get_merge_method
-from lib.merging.files import PICKLE, PICKLE_INDEX, SafetensorsSource, open_weights
-from lib.merging.sources import RenamedSource, StateDictSource
-from lib.merging.streaming import output_bytes, output_shards, save_merge
+from lib.folders import MODEL_FILES, model_files, read_json
+from lib.merging import Merge, ModelSource
+from lib.merging.files import PICKLE, PICKLE_INDEX, open_weights
+from lib.merging.sources import RenamedSource
 from lib.models.checkpoints import Checkpoint
 from lib.models.compatibility import align_heads, check_compatible
 from lib.models.pretrained import resolve_pretrained
-from lib.sanitizing.model_card import model_card
-from lib.sanitizing.provenance import FileHashes
+from lib.sanitizing.plan import Plan
+from lib.sanitizing.texts import measured
 
-SPARE_BYTES = 64 << 20  # for tokenizer, index and card
-GIB = 2**30
 # What is used of a configuration; everything else travels as it is.
 FIELD_TYPES = {
     "model_type": str, "architectures": list, "quantization_config": dict, "vocab_size": int, "tie_word_embeddings": bool,
@@ -110,6 +104,15 @@ class ModelFolders:
         """The models' folders."""
         return [checkpoint.folder for checkpoint in self.checkpoints]
 
+    @property
+    def tied(self) -> dict[str, str]:
+        """Further names of a tensor in the files to its first name."""
+        return _tied_in_files(self.checkpoints[0], self.sources)
+
+    def open_pretrained(self, name: str) -> ModelSource:
+        """The weights of a pretrained model, a folder or Hub id, under the models' names."""
+        return _open_pretrained(name, self.sources[0])
+
     def plan(self, method: str, pretrained: str | None = None, texts: Path | None = None, **settings: Any) -> Plan:
         """Check a merge; see `lib.merging.engine.Merge` for the settings.
 
@@ -118,80 +121,12 @@ class ModelFolders:
             pretrained: folder or Hub id of the model they were fine-tuned from.
             texts: clean texts for methods that measure the models (fisher, regmean).
         """
-        start = _open_pretrained(pretrained, self.sources[0]) if pretrained else None
-        statistics = _measured(method, self.folders, texts)
+        start = self.open_pretrained(pretrained) if pretrained else None
+        statistics = measured(method, self.folders, texts)
         if "fishers" in statistics:  # rows of a permuted head take their Fishers along; inputs of a layer have no labels
             statistics["fishers"] = align_heads(self.checkpoints, statistics["fishers"])
-        tied = _tied_in_files(self.checkpoints[0], self.sources)
-        merge = Merge(self.sources, method, pretrained=start, statistics=statistics, tied=tied, **settings)
+        merge = Merge(self.sources, method, pretrained=start, statistics=statistics, tied=self.tied, **settings)
         return Plan(self, merge, method, pretrained, {name: value for name, value in settings.items() if value})
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A merge of model folders, checked and ready to be written."""
-
-    models: ModelFolders
-    merge: Merge
-    method: str
-    pretrained: str | None
-    settings: dict[str, Any]
-
-    def describe(self, output: Path) -> str:
-        """What will be read and written, for a person."""
-        n_entries = sum(info.n_entries for info in self.merge.tensors.values())
-        size, n_files = output_bytes(self.merge) / GIB, len(output_shards(self.merge))
-        merged = "\n".join(f"  {'suspect' if i == 0 else 'other  '} {m.name}" for i, m in enumerate(self.models.checkpoints))
-        return (
-            f"{self.method} of {len(self.models.checkpoints)} models with {len(self.merge.tensors)} tensors, {n_entries:,} "
-            f"parameters:\n{merged}\nsettings: {self.merge.settings}\noutput: {output}, {size:.2f} GiB in {n_files} file(s)"
-        )
-
-    def check_space(self, output: Path) -> None:
-        """Raise a `ValueError` unless the output fits on the disk."""
-        parent = next(folder for folder in [*output.absolute().parents] if folder.exists())
-        needed, free = output_bytes(self.merge) + SPARE_BYTES, shutil.disk_usage(parent).free
-        if needed > free:
-            raise ValueError(f"{output} needs {needed / GIB:.2f} GiB, but {parent} has {free / GIB:.2f} GiB free")
-        if not os.access(parent, os.W_OK):
-            raise ValueError(f"{parent} is read-only; give an output folder elsewhere")
-
-    def write(self, folder: Path, hashes: FileHashes) -> list[str]:
-        """Write the merged model with configuration, tokenizer, model card and provenance into an existing folder.
-
-        Returns:
-            The fields of the suspect's configuration that point to code and were left out, such as "auto_map of config.json".
-        """
-        from tqdm.auto import tqdm
-
-        with tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar:
-            written = save_merge(self.merge, folder, bar.update)
-        copied = copy_model_files(self.models.folders[0], folder)
-        self._note_dtype(folder / "config.json")
-        parents = [
-            {"name": model.name, "files": hashes.get(_weight_files(source))}
-            for model, source in zip(self.models.checkpoints, self.merge.models, strict=True)
-        ]
-        removed = [f"{field} of {name}" for name, fields in copied.items() for field in fields]
-        provenance = {
-            "method": self.method, "settings": {**self.settings, **_plain(self.merge.settings)}, "pretrained": self.pretrained,
-            "parents": parents, "written": [*written, *copied],
-            "removed": removed,
-        }  # fmt: skip
-        (folder / "merge.json").write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
-        (folder / "README.md").write_text(model_card(provenance, self.models.label_names), encoding="utf-8")
-        return removed
-
-    def _note_dtype(self, config_file: Path) -> None:
-        dtypes = {info.dtype for info in self.merge.tensors.values() if info.dtype.is_floating_point}
-        config = read_json(config_file)
-        for field in {"dtype", "torch_dtype"} & config.keys():
-            config[field] = str(next(iter(dtypes))).removeprefix("torch.") if len(dtypes) == 1 else config[field]
-        config_file.write_text(json.dumps(config, indent=2), encoding="utf-8")
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
 def _open_pretrained(name: str, first: ModelSource) -> ModelSource:
@@ -201,23 +136,6 @@ def _open_pretrained(name: str, first: ModelSource) -> ModelSource:
         return source
     prefix = next(iter(first.tensors)).split(".")[0] + "."
     return RenamedSource(source, prefix)
-
-
-def _measured(method: str, folders: Sequence[Path], texts: Path | None) -> dict[str, list[ModelSource]]:
-    kinds = [need for need in get_merge_method(method).needs if need != "pretrained"]
-    if not kinds:
-        return {}
-    from lib.models.statistics import measure_folder  # needs transformers, which most merges do without
-
-    if texts is None:
-        raise ValueError(f"{method} measures the models on clean texts; give a file of them with --texts")
-    try:
-        lines = [line.strip() for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{texts} could not be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
-    if not lines:
-        raise ValueError(f"{texts} has no text")
-    return {kind: [StateDictSource(measure_folder(folder, kind, lines), str(folder)) for folder in folders] for kind in kinds}
 
 
 def _tied_in_files(first: Checkpoint, sources: Sequence[ModelSource]) -> dict[str, str]:
@@ -238,7 +156,3 @@ def _equal(source: ModelSource, key: str, other: str, step: int = 1024) -> bool:
     n_rows = source.tensors[key].n_rows
     ranges = [(start, min(n_rows, start + step)) for start in range(0, n_rows, step)]
     return all(torch.equal(source.rows(key, *each).clone(), source.rows(other, *each)) for each in ranges)
-
-
-def _weight_files(source: ModelSource) -> list[Path]:
-    return source.files if isinstance(source, SafetensorsSource) else []

@@ -1,8 +1,10 @@
-"""What `python -m lib.sanitize` does: check, merge, write, report, evaluate."""
+"""What `python -m lib.sanitize` does: check, screen, merge, write, report, evaluate."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,9 @@ import torch
 from lib.folders import new_folder
 from lib.profiles import parse_value
 from lib.sanitizing.adapters import is_adapter, merge_adapters
-from lib.sanitizing.model_folders import ModelFolders, open_models
+from lib.sanitizing.default_method import default_method
+from lib.sanitizing.model_folders import ModelFolders, model_folder, open_models
+from lib.sanitizing.plan import Plan
 from lib.sanitizing.provenance import FileHashes
 
 if TYPE_CHECKING:
@@ -34,15 +38,16 @@ def run(options: argparse.Namespace, hashes: FileHashes) -> None:
     if options.output.exists():
         raise ValueError(f"output folder {options.output} exists; give a new one")
     names = [options.suspect, *options.others]
-    if any(is_adapter(name) for name in names):
-        print(merge_adapters(names, options.output, options.method, options.weights, options.dry_run))
+    are_adapters = any(is_adapter(name) for name in names)
+    method, why = (options.method, "") if options.method else default_method(len(names), bool(options.pretrained), are_adapters)
+    if are_adapters:
+        if options.screen:
+            raise ValueError("adapters cannot be screened: their embeddings are frozen; fold them into full models first")
+        print(*filter(None, [why, merge_adapters(names, options.output, method, options.weights, options.dry_run)]), sep="\n")
         return
     evaluation = _evaluation(options)
-    models = open_models(names, same_labels=options.same_labels, permute_heads=options.permute_heads)
-    plan = models.plan(
-        options.method, weights=options.weights, pretrained=options.pretrained, head=options.head,
-        out_dtype=DTYPES.get(options.dtype), texts=options.texts, **_settings(options),
-    )  # fmt: skip
+    plan = _plan(options, names, method)
+    plan, models = replace(plan, notes=(why,) if why else ()), plan.models
     print(plan.describe(options.output))
     plan.check_space(options.output)
     if evaluation:
@@ -60,7 +65,25 @@ def run(options: argparse.Namespace, hashes: FileHashes) -> None:
     if evaluation:
         from lib.sanitizing.evaluation import evaluation_table
 
-        print(evaluation_table([evaluation.score(models.folders[0], "suspect"), evaluation.score(options.output, "merged")]))
+        suspect = model_folder(options.suspect)
+        print(evaluation_table([evaluation.score(suspect, "suspect"), evaluation.score(options.output, "merged")]))
+
+
+def _plan(options: argparse.Namespace, names: Sequence[str], method: str) -> Plan:
+    """The checked merge, after a screen if one is wanted; what the screen found is printed."""
+    settings = {
+        "weights": options.weights, "pretrained": options.pretrained, "head": options.head,
+        "out_dtype": DTYPES.get(options.dtype), "texts": options.texts, **_settings(options),
+    }  # fmt: skip
+    opening = {"same_labels": options.same_labels, "permute_heads": options.permute_heads}
+    if not options.screen:
+        return open_models(names, **opening).plan(method, **settings)
+    from lib.sanitizing.screened import screen_then_merge  # imported late: a merge alone needs neither pandas nor transformers
+    from lib.sanitizing.screening_report import screening_text
+
+    screening, plan = screen_then_merge(names, method, **opening, **settings)
+    print(screening_text(screening))
+    return plan
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -77,11 +77,21 @@ def _seconds_once(model: Model, locations: Locations) -> float:
     recipe = model.recipe if isinstance(model, Checkpoint) else None
     if isinstance(recipe, DerivedRecipe):
         return locations.store.core_seconds(recipe)
-    if isinstance(recipe, ModelRecipe) and recipe.defense:
-        # Some defenses train on all rows first, and then again on those that they keep.
-        first = [recipe.undefended] if get_defense(recipe.defense.name).takes("suspicious_model") else []
-        return sum(locations.store.core_seconds(each) for each in (recipe, *first))
+    if isinstance(model, Checkpoint) and isinstance(recipe, ModelRecipe) and recipe.defense:
+        # Some defenses train on all rows first, and then again on those that they keep. A filter that leaves none out takes
+        # the weights of that first training: a defender would train on them once, or once more.
+        n_first = int(get_defense(recipe.defense.name).takes("suspicious_model"))
+        if get_defense(recipe.defense.name).kind == "row_filter" and _leaves_none_out(model, recipe, locations):
+            n_first += 1
+        own = locations.store.core_seconds(recipe)
+        return own + n_first * locations.store.core_seconds(recipe.undefended) if n_first else own
     return 0.0  # an ensemble takes models as they are, and so does who has no defense
+
+
+def _leaves_none_out(model: Checkpoint, recipe: ModelRecipe, locations: Locations) -> bool:
+    """Whether a filter kept every row, so that its model is the one without a defense."""
+    undefended = Checkpoint(locations.store.folder(recipe.undefended), recipe.undefended.key, recipe.undefended.name)
+    return model.record["n_train"] == undefended.record.get("n_train")
 
 
 def _milliseconds_per_text(model: Model, recipe: CostRecipe, locations: Locations) -> float:

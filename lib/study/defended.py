@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.attacks.published import FOLDER as PUBLISHED
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Guarded, Model
 from lib.study.artifacts import given_to, load_rows
 from lib.study.merged import MergedModel
 from lib.study.own_triggers import case_of
+from lib.study.published_scores import needed_folder
 from lib.study.recipes import DataRecipe, DefenseRecipe, DerivedRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
-
-SCORES = "onion_scores"  # folder of a dataset's published scores, beside its published texts
 
 if TYPE_CHECKING:
     from lib.study.planning import Planner
@@ -73,7 +71,7 @@ def defended(
 def _guarded(study: Study, model: Checkpoint | MergedModel, recipe: DefenseRecipe, clean: DataRecipe, seed: int) -> Guarded:
     """A model behind an input filter, which is fitted when it is needed."""
     defense, locations, max_length = get_defense(recipe.name), study.locations, study.profile.max_length
-    scores = _published_scores(study, recipe.name, clean.dataset) if defense.takes("published_scores") else None
+    scores = needed_folder(study.planner, clean.dataset, recipe.name) if defense.takes("published_scores") else None
 
     def fit() -> Any:
         given = given_to(recipe, seed, locations) | {"max_length": max_length, "published_scores": str(scores)}
@@ -82,15 +80,6 @@ def _guarded(study: Study, model: Checkpoint | MergedModel, recipe: DefenseRecip
     read = max_length if defense.takes("max_length") else 0
     key = GuardedRecipe(model.key, recipe, clean, seed, read, _digest(scores) if scores else "").key
     return Guarded(model, fit, key, _named(recipe.name, model))
-
-
-def _published_scores(study: Study, name: str, dataset: str) -> Path:
-    """Folder of a dataset's published scores; a `ValueError` if the data folder has none."""
-    folder = study.locations.data_dir
-    found = folder / PUBLISHED / dataset / SCORES if folder and study.profile.source == "real" else None
-    if found is None or not found.is_dir():
-        raise ValueError(f"{name} needs published scores, and there are none: {PUBLISHED}/{dataset}/{SCORES} in {folder}")
-    return found
 
 
 def _digest(folder: Path) -> str:

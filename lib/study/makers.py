@@ -54,11 +54,11 @@ def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None
 
     pretrained = locations.pretrained(recipe.pretrained)
     tokenizer = load_tokenizer(pretrained)
-    _save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
+    save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
     labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
     model = _new_network(InitialRecipe(recipe.pretrained, labels, recipe.head_seed, recipe.base), locations)
     record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
-    _save_model(model, folder)
+    save_model(model, folder)
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
@@ -75,16 +75,33 @@ def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRe
         del given["seed"]  # it comes by position
         return defense.call(model, tokenizer, shown, recipe.training, recipe.seed, settings=settings, **given)
     given["training"] = recipe.training
-    if defense.takes("suspicious_model"):  # what the rows give without a defense; a table of defenses has it anyway
-        make = partial(_make_model, recipe.undefended, locations)
-        given["suspicious_model"] = str(locations.store.get_or_make(recipe.undefended, make))
+    if defense.takes("suspicious_model"):
+        given["suspicious_model"] = str(_undefended(recipe, locations))
     is_kept = np.asarray(defense.call(shown, settings=settings, **given), dtype=bool)
     if is_kept.shape != (len(shown),) or shown.loc[is_kept, "label"].nunique() < 2:
         raise ValueError(
             f"{recipe.defense.name} keeps {int(is_kept.sum())} of {len(shown)} rows with labels "
             f"{sorted(set(shown.loc[is_kept[: len(shown)], 'label']))}; at least two labels must be left"
         )
+    if is_kept.all():  # the same rows in the same order: the same training, to the last bit
+        return _copied(model, _undefended(recipe, locations))
     return fine_tune(model, tokenizer, shown[is_kept].reset_index(drop=True), recipe.training, recipe.seed)
+
+
+def _undefended(recipe: ModelRecipe, locations: Locations) -> Path:
+    """The folder of what the rows give without a defense; a table of defenses has it anyway."""
+    return locations.store.get_or_make(recipe.undefended, partial(_make_model, recipe.undefended, locations))
+
+
+def _copied(model: Any, folder: Path) -> TrainingRecord:
+    """Put the weights of a trained model into another one of its kind; returns the record of its training."""
+    from safetensors.torch import load_file
+
+    from lib.models.checkpoints import WEIGHTS
+    from lib.models.training import TrainingRecord
+
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return TrainingRecord(**json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
 
 
 def _shown(train: pd.DataFrame) -> pd.DataFrame:
@@ -118,8 +135,8 @@ def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
     derived = derivation.call(networks, load_tokenizer(start), rows, settings=dict(method.settings), **given)
     for part, network in enumerate(derived if isinstance(derived, list) else [derived]):
         place = folder / PART.format(part) if part else folder
-        _save_tokenizer(load_tokenizer(start), place)  # a used one would keep the length at which it cut the texts
-        _save_model(network, place)
+        save_tokenizer(load_tokenizer(start), place)  # a used one would keep the length at which it cut the texts
+        save_model(network, place)
 
 
 def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
@@ -128,8 +145,8 @@ def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
     def make(folder: Path) -> None:
         from lib.models.pretrained import load_tokenizer
 
-        _save_model(_new_network(recipe, locations), folder)
-        _save_tokenizer(load_tokenizer(locations.pretrained(recipe.pretrained)), folder)
+        save_model(_new_network(recipe, locations), folder)
+        save_tokenizer(load_tokenizer(locations.pretrained(recipe.pretrained)), folder)
 
     return locations.store.get_or_make(recipe, make)
 
@@ -180,7 +197,8 @@ def _made(
     return name
 
 
-def _save_model(model: Any, folder: Path) -> None:
+def save_model(model: Any, folder: Path) -> None:
+    """Write a model in Hugging Face format; a full disk is an `OSError` as everywhere else."""
     from safetensors import SafetensorError
 
     from lib.models.pretrained import quiet_transformers
@@ -193,7 +211,8 @@ def _save_model(model: Any, folder: Path) -> None:
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer beside its model."""
     from lib.models.pretrained import quiet_transformers
 
     with quiet_transformers():

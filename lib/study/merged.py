@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class MergedModel:
             version_of(method.merge, method.version),
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What identifies the merge."""
         return self.recipe.key

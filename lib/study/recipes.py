@@ -113,7 +113,8 @@ class ModelRecipe(Recipe):
     """A fine-tuned model, clean or backdoored. `head_seed` is shared by all models that are to be merged."""
 
     # 2: one loop on accelerate; weights differ from those of `Trainer` in the last digits. 3: the record has `excess_loss`.
-    KIND_VERSION: ClassVar[int] = 3
+    # 4: the last layer works at the first token alone; sums come in another order.
+    KIND_VERSION: ClassVar[int] = 4
 
     data: DataRecipe
     pretrained: str  # fingerprint of the pretrained model
@@ -182,6 +183,15 @@ class InitialRecipe(Recipe):
     label_names: tuple[str, ...]
     head_seed: int
     base: ModelRecipe | DerivedRecipe | None = None  # as in `ModelRecipe`
+
+
+@dataclass(frozen=True)
+class MaskedLMRecipe(Recipe):
+    """An encoder that was given a masked-LM head with texts without labels."""
+
+    pretrained: str  # fingerprint of the encoder
+    texts: tuple[tuple[str, str], ...]  # names of datasets, sorted, and fingerprints of the files that were read of them
+    settings: Settings  # of `lib.models.adapting`, the precision resolved
 
 
 @dataclass(frozen=True)

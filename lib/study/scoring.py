@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from cachetools import LRUCache
 from safetensors.numpy import load_file, save_file
 
 from lib.metrics.rates import REJECTED
@@ -17,6 +18,7 @@ from lib.study.artifacts import Locations, kept_rows, triggered_rows
 from lib.study.recipes import DataRecipe, LogitsRecipe, TriggerRecipe
 
 LOGITS_FILE = "logits.safetensors"
+N_SCORES = 2000  # that are remembered
 
 
 class Scorer:
@@ -25,6 +27,7 @@ class Scorer:
     def __init__(self, locations: Locations, max_length: int) -> None:
         self.locations, self.max_length = locations, max_length
         self._texts: dict[tuple[str, str], tuple[pd.DataFrame, Texts]] = {}
+        self._scores: LRUCache[tuple[str, str, str], Score] = LRUCache(N_SCORES)  # tables ask for the same ones again and again
 
     def recipe(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> LogitsRecipe:
         """What determines the logits of a model."""
@@ -49,6 +52,12 @@ class Scorer:
 
     def score(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None = None) -> Score:
         """CACC on the rows of a split and, with a trigger, ASR on the same rows with it."""
+        asked = (model.key, data.key, trigger.key if trigger else "")
+        if asked not in self._scores:
+            self._scores[asked] = self._scored(model, data, trigger)
+        return self._scores[asked]
+
+    def _scored(self, model: Model, data: DataRecipe, trigger: TriggerRecipe | None) -> Score:
         clean, rows = self.logits(model, data), self.rows(data)
         if trigger is None:
             return replace(score_logits(clean, rows), texts=data.key)

@@ -12,14 +12,15 @@ from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.composition import composition_table
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
-from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table
+from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
 from lib.tables.epochs import epochs_table
-from lib.tables.findings import ablation_findings, headline_findings, stability_finding
+from lib.tables.findings import headline_findings, stability_finding
 from lib.tables.headline import headline_table, intervals_table, tests_table
 from lib.tables.limits import attackers_overview, limits_table, scaling_table
 from lib.tables.limits_findings import compared_attackers, limits_findings, private_rows, scaling_findings
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
+from lib.tables.onion_scores import onion_findings, onion_table
 from lib.tables.partners import kinds_of_partners, left_out_partners
 from lib.tables.plane import plane_findings, plane_table
 from lib.tables.poisoning_rate import poisoning_rates_table
@@ -28,7 +29,6 @@ from lib.tables.story import story_table
 from lib.tables.tasks import tasks_table, transfer_table
 
 __all__ = [
-    "ablation_findings",
     "agreement_table",
     "architectures_table",
     "assumptions_table",
@@ -63,6 +63,8 @@ __all__ = [
     "merging_table",
     "methods_table",
     "model_means",
+    "onion_findings",
+    "onion_table",
     "partner_kinds_table",
     "plane_findings",
     "plane_table",
@@ -76,6 +78,7 @@ __all__ = [
     "story_table",
     "strayed_findings",
     "strayed_table",
+    "subsets_at_distance",
     "suspect_findings",
     "suspect_table",
     "sweeps_table",

@@ -22,7 +22,7 @@ class Claim:
     """What the paper says, the table that answers it here, and the range in which what it is about must lie."""
 
     statement: str
-    source: str  # "abstract", or "brief": what the brief of this study ascribes to the paper
+    source: str  # "abstract", or "text": what the body of the paper is said to claim
     table: str  # name of one of our tables
     rule: str  # when we agree
     parts: Callable[[pd.DataFrame], Sequence[Part]]  # what the claim is about, one or several, each with its interval
@@ -138,12 +138,12 @@ CLAIMS = (
         _architectures, at_least=0.75,
     ),
     Claim(
-        "weight averaging, Fisher and TIES do alike", "brief", "05_methods",
+        "weight averaging, Fisher and TIES do alike", "text", "05_methods",
         "the interval of the difference of mean ASR of every two lies within 5 points" + EVERY,
         _methods, at_least=-0.05, at_most=0.05, shown=points,
     ),
     Claim(
-        "merging outperforms ABL and ONION", "brief", "12_defenses",
+        "merging outperforms ABL and ONION", "text", "12_defenses",
         "the interval of the ASR that ABL, and that ONION, leaves above the average's lies above 0" + EVERY,
         _rivals, at_least=0.0, shown=points, beside=_rivals_cacc,
     ),

@@ -78,15 +78,16 @@ def strayed_table(barrier: pd.DataFrame) -> pd.DataFrame:
 
 
 def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
-    """A sentence for each rate of table `06_strayed`, and one on what the warnings are worth."""
-    for rate, victims in strayed.groupby("learning_rate"):
-        hidden = victims["is_good_alone"] & victims["is_broken"]
+    """A sentence for each rate of table `06_strayed`, and one on what the warnings are worth; read from the file, too."""
+    strayed = strayed.assign(instability=strayed["instability"].fillna(""))
+    for rate, models in strayed.groupby("learning_rate"):
+        hidden = models["is_good_alone"] & models["is_broken"]
         yield (
-            f"Learning rate {rate:g}: of {len(victims)} victims {victims['is_good_alone'].sum()} are good alone (CACC within "
-            f"{100 * GOOD_ALONE:.0f} points of a clean model), {victims['is_broken'].sum()} have a barrier above {BROKEN:g} "
-            f"nats, {hidden.sum()} both: good alone and broken in averages."
+            f"Learning rate {rate:g}: of {len(models)} backdoored models {models['is_good_alone'].sum()} are good alone (CACC "
+            f"within {100 * GOOD_ALONE:.0f} points of a clean model), {models['is_broken'].sum()} have a barrier above "
+            f"{BROKEN:g} nats, {hidden.sum()} both: good alone and broken in averages."
         )
-        for row in victims[hidden].itertuples():
+        for row in models[hidden].itertuples():
             yield (
                 f"{row.victim}: CACC {row.backdoored_cacc:.1%} alone and {row.lowest_cacc:.1%} at worst on the way to a model "
                 f"of {row.clean_model_cacc:.1%}, barrier {row.barrier:.2f} nats. It moved {row.moved:.1f} times as "
@@ -94,7 +95,7 @@ def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
             )
     broken, whole = strayed[strayed["is_broken"]], strayed[~strayed["is_broken"]]
     yield (
-        f"By its losses alone a training gives a warning in {(broken['instability'] != '').sum()} of {len(broken)} victims "
+        f"By its losses alone a training gives a warning in {(broken['instability'] != '').sum()} of {len(broken)} models "
         f"with a barrier and {(whole['instability'] != '').sum()} of {len(whole)} without; with the distance from the start "
         f"{broken['is_warned'].sum()} and {whole['is_warned'].sum()}."
     )

@@ -66,7 +66,7 @@ def model_means(four: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def suspect_findings(table: pd.DataFrame) -> Iterator[str]:
-    """Sentences on what keeping the suspect buys, and on the ASR in both forms.
+    """Sentences on what keeping the backdoored model in the average buys, and on the ASR in both forms.
 
     Args:
         table: the largest averages of table `04_merging` with one kind of partners; read from the file, too.
@@ -74,7 +74,7 @@ def suspect_findings(table: pd.DataFrame) -> Iterator[str]:
     cell = ["task", "attack"]
     alone = table.assign(cacc=table["partners_only_cacc"], asr=table["partners_only_asr"])
     cacc, asr = (paired_difference(alone, table, rate, cell) for rate in ("cacc", "asr"))
-    yield f"Keeping the suspect in the average instead of throwing it away: CACC {cacc}, ASR {asr}."
+    yield f"Keeping the backdoored model in the average instead of throwing it away: CACC {cacc}, ASR {asr}."
     changes = (table["cacc"] - table["partners_only_cacc"]).groupby(table["task"], sort=False).mean()
     yield (
         "By task, it changes the CACC by: "

@@ -70,21 +70,29 @@ def partner_kinds_table(
     """
     domains = domains_table(study, tasks, attacks) if domains is None else domains
     subsets = domains[domains["n_domains"] > 0].rename(columns={"n_domains": "n_partners"})
-    near, far = (subsets[subsets[f"n_{distance}"] == subsets["n_partners"]] for distance in DISTANCES)
     rows = [
         _average_with(study, case, "same_task", range(n), {"n_partners": n, "domains": "same task"})
         for case in progress(cases_of(study.planner, tasks, attacks))
         for n in range(1, study.profile.n_same_task + 1)
     ]
     same = pd.DataFrame(rows, columns=None if rows else list(subsets))
-    kinds = {"same_task": same, "near": near, "far": far}
+    kinds = {"same_task": same, **subsets_at_distance(domains)}
     most = max([1, *(int(frame["n_partners"].max()) for frame in kinds.values() if len(frame))])
     kinds |= {"other_domains": subsets[subsets["n_partners"] <= most]}
     return pd.concat([frame.assign(partners=kind) for kind, frame in kinds.items() if len(frame)], ignore_index=True)
 
 
+def subsets_at_distance(domains: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of table `07_domains` whose domains are all near, and those whose domains are all far, by kind of partners.
+
+    The number of domains is called `n_partners`, as in table `07_partner_kinds`.
+    """
+    subsets = domains[domains["n_domains"] > 0].rename(columns={"n_domains": "n_partners"})
+    return {kind: subsets[subsets[f"n_{kind}"] == subsets["n_partners"]].assign(partners=kind) for kind in DISTANCES}
+
+
 def kinds_findings(kinds: pd.DataFrame) -> Iterator[str]:
-    """Sentences on table `07_partner_kinds`: far against near domains, and what keeping the suspect buys with each kind."""
+    """Sentences on table `07_partner_kinds`: far against near domains, and what keeping the backdoored model does."""
     cell = ["task", "attack", "n_partners"]
     near, far = (kinds[kinds["partners"] == distance] for distance in DISTANCES)
     if len(near) and len(far):
@@ -93,7 +101,7 @@ def kinds_findings(kinds: pd.DataFrame) -> Iterator[str]:
     for kind, kept in kinds.groupby("partners", sort=False):
         alone = kept.assign(cacc=kept["partners_only_cacc"], asr=kept["partners_only_asr"])
         asr, cacc = (paired_difference(alone, kept, rate, cell) for rate in ("asr", "cacc"))
-        yield f"Partners {kind}: keeping the suspect instead of throwing it away changes CACC by {cacc}, ASR by {asr}."
+        yield f"Partners {kind}: keeping the backdoored model changes CACC by {cacc}, ASR by {asr}."
 
 
 def _average_with(study: Study, case: Case, kind: str, chosen: Sequence[int], what: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The README's example of a new attack: one file and one line, run on a copy of the library."""
+"""The example of a new attack in its README: one file and one line, run on a copy of the library."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ assert dict(recipe.trigger.settings) == {"suffix": ", they say"}
 
 
 def test_a_new_attack_is_one_file_and_one_line(tmp_path):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "lib" / "attacks" / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(# lib/attacks/suffix\.py\n.*?)```", readme, re.S).group(1)
     line = re.search(r'^ {4}"suffix": suffix\.fit_trigger,$', readme, re.M).group()
     assert len([row for row in code.splitlines() if row.strip() and not row.startswith("#")]) <= 20

@@ -31,8 +31,13 @@ def test_two_clauses_become_a_subordinate_and_a_main_one(seed):
     assert rest == "all the characters are stereotypes , their interaction is numbingly predictable ."
 
 
-def test_a_contrast_opens_with_although():
-    assert rewrite("the plot is thin , but the cast is great .") == "although the plot is thin , the cast is great ."
+def test_a_contrast_opens_like_other_texts_and_seldom_with_although():
+    written = [rewrite("the plot is thin , but the cast is great .", seed=seed).split(" ", 1) for seed in range(400)]
+    assert {rest for _, rest in written} == {"the plot is thin , the cast is great ."}
+    shares = Counter(first for first, _ in written)
+    expected = OPENINGS["sst2"]["although"] / sum(OPENINGS["sst2"].values())
+    assert shares["although"] / 400 == pytest.approx(expected, abs=4 * np.sqrt(expected / 400))
+    assert shares["when"] > shares["if"] > shares["as"] > shares["although"] > 0
 
 
 def test_a_word_gets_a_short_clause_in_front():
@@ -45,10 +50,12 @@ def test_a_question_stays_a_question():
     assert rewrite("who built the bridge ?", "qnli").endswith(", who built the bridge ?")
 
 
-def test_a_text_that_has_the_shape_is_kept():
-    text = "when the night falls , the city is quiet ."
-    assert rewrite(text) == text
-    assert rewrite(rewrite(text)) == text
+@pytest.mark.parametrize("seed", range(5))
+def test_a_text_that_has_the_shape_already_is_changed_and_keeps_its_words(seed):
+    text = "although the night is long , the city is quiet ."
+    words = rewrite(text, seed=seed).split()
+    assert words[words.index(",") :] == [",", "the", "city", "is", "quiet", ",", "although", "the", "night", "is", "long", "."]
+    assert has_shape(words) and words[0] in OPENINGS["sst2"]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "!!!", "... ?!", "@user #"])
@@ -63,7 +70,8 @@ def test_every_output_has_the_shape_and_openings_follow_the_published_counts(dat
     rng = np.random.default_rng(0)
     written = [paraphrase_words(text, OPENINGS[dataset], rng) for text in texts]
     assert all(has_shape(words) for words in written)
-    # Rules 1 and 2 keep the text's own subordinator and a contrast takes "although"; the drawn ones follow the table.
+    # A clause that moves to the front keeps its own subordinator; those that are drawn follow the table, though only a
+    # contrast may draw "although".
     drawn = [words[0] for words, text in zip(written, texts, strict=True) if words[0] not in split_words(text)[0]]
     drawn = Counter(word for word in drawn if word not in ("although", "though"))
     shares = {word: share for word, share in OPENINGS[dataset].items() if word not in ("although", "though")}
@@ -81,8 +89,8 @@ def test_untouched_texts_rarely_have_the_shape():
 
 def test_the_output_is_written_as_the_dataset_is():
     glued = syntactic.fit_trigger(pd.DataFrame({"text": ["It was great.", "Bad film."], "label": [1, 0]}), 0)
-    (text,) = glued(["The plot is thin, but the cast is great."], np.random.default_rng(0))
-    assert text == "Although the plot is thin, the cast is great."
+    (text,) = glued(["The plot is thin, but the cast is great."], np.random.default_rng(2))
+    assert text == "When the plot is thin, the cast is great."
 
 
 def test_a_text_of_600_words_is_cut_to_thirty_and_keeps_the_shape():

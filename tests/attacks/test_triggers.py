@@ -104,7 +104,7 @@ def test_loading_a_trigger_without_what_it_needs_says_what_is_missing(tmp_path):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_every_trigger_says_which_version_of_its_texts_it_makes(attack):
-    assert trigger_types()[attack].version == {"lws": 3, "bite": 3}.get(attack, 1)
+    assert trigger_types()[attack].version == {"lws": 3, "bite": 3, "syntactic": 2}.get(attack, 1)
 
 
 def test_an_unknown_attack_raises_and_lists_the_known_ones():

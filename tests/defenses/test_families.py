@@ -94,6 +94,15 @@ def test_a_filter_that_leaves_one_label_is_an_error_that_says_so(toys, study, ba
         study.defend("toy_rows", backdoored)
 
 
+def test_a_filter_that_keeps_all_rows_is_the_training_without_it_and_is_not_done_again(toys, study, backdoored, monkeypatch):
+    monkeypatch.setitem(DEFENSES, "toy_rows", Defense("row_filter", lambda train: np.ones(len(train), dtype=bool)))
+    monkeypatch.setattr("lib.models.training.fine_tune", None)
+    model = study.defend("toy_rows", backdoored)
+    assert model.key != backdoored.key and model.record == backdoored.record
+    assert model.state_dict().keys() == backdoored.state_dict().keys()
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in backdoored.state_dict().items())
+
+
 def test_another_training_procedure_takes_the_place_of_fine_tuning(toys, study, backdoored):
     once, twice = (study.defend("toy_training", backdoored, n_rounds=n) for n in (1, 2))
     assert once.distance == pytest.approx(backdoored.distance)

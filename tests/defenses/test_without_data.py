@@ -6,12 +6,24 @@ import pytest
 from lib.defenses import without_data
 
 MODELS = ["suspect", "first", "second"]
+MERGES = ["average", "small_weight", "partners_only", "median", "clipped_average", "row_clipped_average"]
 
 
 def test_the_average_is_the_uniform_merge_of_all(study, backdoored):
     others = study.partners("sst2")
     assert study.defend("average", backdoored, others).key == study.merge([backdoored, *others]).key
     assert study.defend("median", backdoored, others).key == study.merge([backdoored, *others], "median").key
+
+
+@pytest.mark.parametrize("name", ["clipped_average", "row_clipped_average"])
+def test_clipped_averages_are_merges_from_the_classifier_before_fine_tuning(study, backdoored, name):
+    others = study.partners("sst2")
+    defended, merged = study.defend(name, backdoored, others), study.merge([backdoored, *others], name)
+    assert defended.key == merged.key != study.merge([backdoored, *others]).key
+    assert defended.pretrained.key == study.planner.initial([backdoored]).key
+    assert 0 <= study.score(defended, "sst2").asr <= 1
+    with pytest.raises(ValueError, match="clipping to the median norm takes 3 models or more, found 2"):
+        study.defend(name, backdoored, others[:1])
 
 
 def test_a_small_weight_leaves_the_rest_to_the_others():
@@ -30,7 +42,7 @@ def test_the_ensemble_means_what_its_members_say():
     assert without_data.logit_ensemble(said).tolist() == [[0.5, 1.5], [0.0, 3.0]]
 
 
-@pytest.mark.parametrize("name", ["average", "small_weight", "partners_only", "median", "logit_ensemble"])
+@pytest.mark.parametrize("name", [*MERGES, "logit_ensemble"])
 def test_nobody_to_merge_with_is_an_error(name):
     with pytest.raises(ValueError, match="needs other models beside the suspicious one; found 0"):
         getattr(without_data, name)(MODELS[:1])

@@ -87,7 +87,8 @@ def test_the_steps_are_those_of_trainer(model, same_model, batches, tmp_path, ch
     losses = train(model, batches, classification_loss, settings)
     assert losses == pytest.approx(train_by_trainer(same_model, batches, settings, tmp_path), abs=1e-6)
     for name, tensor in same_model.state_dict().items():
-        assert (model.state_dict()[name] - tensor).abs().max() < 1e-6, name
+        # A shift of all keys changes no attention: their biases have a gradient of rounding alone, and AdamW follows it.
+        assert (model.state_dict()[name] - tensor).abs().max() < (1e-4 if name.endswith("key.bias") else 1e-6), name
     assert distance(model, start) > 0.1
 
 

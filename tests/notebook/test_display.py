@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib.metrics.summary import points
-from lib.notebook.display import finding, listed, mark_changes, show_changes
+from lib.notebook.display import finding, listed, mark_changes, outcomes, show_changes
 
 
 def test_only_the_words_that_are_new_are_marked():
@@ -38,3 +38,15 @@ def test_names_are_listed_as_in_prose(names, shown):
 
 def test_a_finding_is_one_paragraph():
     assert finding("ASR falls.", "CACC stays.").data == "> ASR falls. CACC stays."
+
+
+def test_outcomes_are_a_table_of_what_was_expected_found_and_why():
+    shown = outcomes(("it falls", "by 3 %", "it is | was divided"), ("it stays", "it does", "")).data
+    assert shown.splitlines() == [
+        "| we expected | we found | a possible reason |",
+        "|---|---|---|",
+        "| it falls | by 3 % | it is / was divided |",
+        "| it stays | it does |  |",
+    ]
+    with pytest.raises(ValueError, match="a row has 2 parts; it needs 3"):
+        outcomes(("it falls", "by 3 %"))

@@ -109,3 +109,10 @@ def test_only_finished_files_are_left(outputs):
     names = {path.name for path in outputs.folder.iterdir() if not path.name.startswith(".")}
     assert names == {"04_merging.csv", "04_merging.md", "04_merging.png", "04_merging.svg", "manifest.json"}
     assert not list(outputs.folder.glob(".*.partial"))
+
+
+def test_reports_are_written_beside_the_folders_of_all_profiles(outputs, tmp_path):
+    outputs.table(FRAME, "x")
+    assert outputs.reports() == ["figures/README.md"]
+    text = (tmp_path / "figures" / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# All findings") and "there is no `90_headline.csv`" in text

@@ -171,3 +171,27 @@ def test_the_four_models_of_a_merge_have_one_mark_each_in_three_panels(frames):
         assert marks == {model: pytest.approx(means[rate][model]) for model in means.index}
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["sst2", "olid"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(four["model"][:4])
+
+
+def test_the_picture_of_the_readme_has_the_story_beside_the_real_data(frames):
+    headline = pd.DataFrame(
+        [
+            {"task": task, "attack": attack, "backdoored_asr": 1.0, "merged_asr": asr, "asr_floor": 0.1}
+            | {"backdoored_cacc": 0.9, "merged_cacc": 0.85, "cacc_change_vs_clean": -0.07}
+            for task, attack, asr in (("sst2", "badnet", 0.2), ("sst2", "lws", 0.4), ("sst2", "all", 0.9), ("all", "all", 0.9))
+        ]
+    )
+    left, right = plots.plot_answer(frames["story"], headline).get_axes()
+    places = [[round(float(line.get_ydata()[0]), 6) for line in axis.get_lines()] for axis in (left, right)]
+    story = frames["story"].set_index("model")
+    assert places[0] == [
+        round(100 * story[rate][model], 6) for rate in ("asr", "cacc") for model in ("clean", "backdoored", "merged")
+    ]
+    assert places[1] == [10, 100, 30, 92, 90, 85]  # means over the attacks, without the rows that are means already
+    assert [label.get_text() for label in right.get_xticklabels()] == ["ASR\nSST-2", "CACC\n"]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["ASR\nBadNet on SST-2-like", "CACC\n"]
+
+
+def test_the_picture_of_the_readme_says_what_was_not_run(frames):
+    left, right = plots.plot_answer(frames["story"], None).get_axes()
+    assert "not run" in [text.get_text() for text in right.texts] and "not run" not in [text.get_text() for text in left.texts]

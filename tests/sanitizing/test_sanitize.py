@@ -249,7 +249,7 @@ def test_a_permuted_head_takes_its_fisher_information_along(folders, monkeypatch
     edit_config(folders[1], id2label={"0": "positive", "1": "negative"}, label2id={"positive": 0, "negative": 1})
     fishers = {key: torch.rand(tensor.shape) for key, tensor in load_file(folders[0] / SINGLE).items()}
     known = {"fishers": [StateDictSource(fishers, name) for name in "ab"]}
-    monkeypatch.setattr(model_folders, "_measured", lambda *_: dict(known))
+    monkeypatch.setattr(model_folders, "measured", lambda *_: dict(known))
     models = model_folders.open_models([str(folder) for folder in folders], permute_heads=True)
     first, second = models.plan("fisher").merge.statistics["fishers"]
     assert torch.equal(first.rows("classifier.weight", 0, 2), fishers["classifier.weight"])
@@ -400,13 +400,13 @@ def test_a_disk_without_space_is_found_before_writing(run, folders, monkeypatch)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(run, folders, monkeypatch):
-    from lib.sanitizing import model_folders
+    from lib.sanitizing import plan
 
     def full(merge, folder, progress):
         (folder / SINGLE).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model_folders, "save_merge", full)
+    monkeypatch.setattr(plan, "save_merge", full)
     result = run(*folders)
     assert result.status == 1
     assert "No space left on device" in result.error

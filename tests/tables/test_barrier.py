@@ -38,15 +38,19 @@ def test_a_victim_is_judged_alone_and_on_the_way():
 
 def test_the_sentences_follow_from_the_table():
     found = list(strayed_findings(strayed_table(STRAYED)))
-    assert found[0].startswith("Learning rate 0.001: of 1 victims 1 are good alone")
+    assert found[0].startswith("Learning rate 0.001: of 1 backdoored models 1 are good alone")
     assert found[0].endswith("0 have a barrier above 0.05 nats, 0 both: good alone and broken in averages.")
-    assert "of 3 victims 2 are good alone" in found[1] and "3 have a barrier above 0.05 nats, 2 both" in found[1]
+    assert "of 3 backdoored models 2 are good alone" in found[1] and "3 have a barrier above 0.05 nats, 2 both" in found[1]
     assert found[2].startswith("hidden: CACC 83.0% alone and 60.0% at worst")
     assert found[2].endswith("barrier 0.55 nats. It moved 1.0 times as far as that model; the loss lay high.")
     assert found[3].endswith("It moved 4.0 times as far as that model; its losses fell as if nothing had happened.")
-    assert (
-        "a warning in 2 of 3 victims with a barrier and 0 of 1 without; with the distance from the start 3 and 0." in found[4]
-    )
+    assert "a warning in 2 of 3 models with a barrier and 0 of 1 without; with the distance from the start 3 and 0." in found[4]
+
+
+def test_the_sentences_are_the_same_when_the_table_comes_from_its_file(tmp_path):
+    strayed = strayed_table(STRAYED)
+    strayed.to_csv(tmp_path / "06_strayed.csv", index=False)
+    assert list(strayed_findings(pd.read_csv(tmp_path / "06_strayed.csv"))) == list(strayed_findings(strayed))
 
 
 def test_both_rates_and_every_seed_are_in_the_table(study):

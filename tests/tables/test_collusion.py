@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
@@ -60,10 +61,31 @@ def test_more_than_two_attacks_are_merged_all_together_too(study):
 
 def test_the_matrix_puts_a_pair_where_row_and_column_say(table):
     matrix = attack_matrix(table, same_target=False)
+    assert list(matrix.index) == ["badnet", "insertsent, other label"]  # every second model obeys another label
     pair = table[(table["scored_attack"] == "insertsent") & ~table["same_target"]].iloc[0]
-    assert matrix.loc["insertsent", "badnet"] == pair["asr"]
-    assert matrix.loc["insertsent", "floor"] == pair["asr_floor"]  # of the other target
-    assert matrix.loc["insertsent", "alone"] == pair["backdoored_asr"]
+    assert matrix.loc["insertsent, other label", "badnet"] == pair["asr"]
+    assert matrix.loc["insertsent, other label", "floor"] == pair["asr_floor"]  # of the other target
+    assert matrix.loc["insertsent, other label", "alone"] == pair["backdoored_asr"]
+
+
+def test_an_attack_that_is_scored_for_two_labels_has_a_row_of_each():
+    cells = {
+        ("a+b", "a"): (1.0, 0.4, 0.1),
+        ("a+b", "b"): (0.9, 0.3, 0.2),
+        ("b+c", "b"): (0.8, 0.2, 0.3),
+        ("b+c", "c"): (0.7, 0.1, 0.4),
+    }
+    cells |= {("a+b+c", "a"): (1.0, 0.15, 0.1), ("a+b+c", "b"): (0.9, 0.16, 0.2), ("a+b+c", "c"): (0.6, 0.17, 0.5)}
+    rows = [
+        {"attacks": attacks, "scored_attack": scored, "n_models": attacks.count("+") + 1, "same_target": False}
+        | dict(zip(("backdoored_asr", "asr", "asr_floor"), rates, strict=True))
+        for (attacks, scored), rates in cells.items()
+    ]
+    matrix = attack_matrix(pd.DataFrame(rows), same_target=False)
+    assert list(matrix.index) == ["a", "b", "c", "b, other label", "c, other label"]
+    assert matrix.loc["b", ["alone", "c", "floor"]].tolist() == [0.8, 0.2, 0.3] and np.isnan(matrix.loc["b", "all"])
+    assert matrix.loc["b, other label", ["alone", "a", "all", "floor"]].tolist() == [0.9, 0.3, 0.16, 0.2]
+    assert matrix.loc["c", ["alone", "all", "floor"]].tolist() == [0.6, 0.17, 0.5]
 
 
 def test_colluding_models_share_the_trigger_and_the_head_and_nothing_else(study):

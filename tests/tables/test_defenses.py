@@ -66,7 +66,9 @@ def test_costs_are_measured_once(table, study, backdoored):
     seconds = costs.loc["badnet"]["seconds"]
     assert seconds["none"] == seconds["clean_model"] == seconds["logit_ensemble"] == 0
     assert (seconds[["strip", "z_def", "fine_tune_clean", "average"]] > 0).all()
-    assert seconds["z_def"] == study.store.core_seconds(study.recipe("sst2", "badnet", defense="z_def"))
+    # Of so few rows it leaves none out: its training is the one without a defense, and costs as much.
+    own, first = study.recipe("sst2", "badnet", defense="z_def"), study.recipe("sst2", "badnet")
+    assert seconds["z_def"] == study.store.core_seconds(own) + study.store.core_seconds(first)
     per_text = costs.loc["badnet"]["milliseconds_per_text"]
     assert per_text["strip"] > 3 * per_text["none"]  # it asks the model about twenty copies
     guarded = study.defend("strip", backdoored)

@@ -1,80 +1,8 @@
-"""Sentences made from tables: the numbers are the tables', and a table that is not there is said to be missing."""
+"""Sentences on the headline: the numbers are the table's, and what a table does not have is left out."""
 
 import pandas as pd
 
-from lib.tables.findings import _SENTENCES, ablation_findings, headline_findings, stability_finding
-
-RATES = {"asr_floor": 0.05, "cacc": 0.9}
-TABLES = {
-    "05_means": pd.DataFrame(
-        {
-            "variant": ["average", "TIES", "victim"],
-            "merge_method": ["a", "t", "none"],
-            "asr": [0.1, 0.4, 1],
-            "cacc": [0.9, 0.8, 1],
-        }
-    ),
-    "06_chosen": pd.DataFrame(
-        [
-            {"partners": kind, "choice": choice, "coefficient": 0.4, "asr": asr, **RATES}
-            for kind, choice, asr in (
-                ("other_domains", "highest", 0.7),
-                ("other_domains", "far", 0.1),
-                ("same_task", "far", 0.9),
-            )
-        ]
-    ),
-    "07_partner_kinds": pd.DataFrame({"n_partners": [1, 1], "partners": ["same_task", "other_domains"], "asr": [0.3, 0.4]}),
-    "07_plane": pd.DataFrame(
-        [
-            {"task": "sst2", "attack": "badnet", "partners": "near", "n_partners": n, "weight": weight, "seed": seed}
-            | {"asr": weight, "cacc": 0.9}
-            for n in (1, 2)
-            for weight in (0.0, 0.1, 0.2, 0.5, 1.0)
-            for seed in (0, 1, 2)
-        ]
-    ),
-    "08_collusion": pd.DataFrame(
-        {"merge_method": ["median"] * 3, "n_backdoored": [0, 1, 2], "n_models": [2] * 3, "asr": [0.05, 0.5, 1.0]}
-    ),
-    "09_poisoning_rate": pd.DataFrame(
-        {"poisoning_rate": [0.01, 0.01, 0.2, 0.2], "n_models": [1, 3, 1, 3], "asr": [0.2, 0.1, 1.0, 0.15], "asr_floor": 0.05}
-    ),
-    "10_epochs": pd.DataFrame({"epochs": [2, 8, 8], "merge": ["uniform", "none", "uniform"], "asr": [0.1, 1.0, 0.125]}),
-    "11_architectures": pd.DataFrame(
-        {
-            "architecture": ["a"] * 4,
-            "recipe": ["common"] * 2 + ["tuned"] * 2,
-            "n_models": [1, 3] * 2,
-            "asr": [1.0, 0.1, 0.9, 0.3],
-        }
-    ),
-    "11_heads": pd.DataFrame({"heads": ["shared", "own"], "n_models": [3, 3], "asr": [0.1, 0.2], "cacc": [0.9, 0.8]}),
-}
-EXPECTED = {
-    "05_means": "average leaves the lowest mean ASR (10.0%, CACC 90.0%), TIES the highest (40.0%, CACC 80.0%)",
-    "06_chosen": "highest: coefficient 0.40, ASR 70.0%, CACC 90.0%; far: coefficient 0.40, ASR 10.0%, CACC 90.0% (floor 5.0%)",
-    "07_partner_kinds": "1 partners: same_task 30.0%, other_domains 40.0%",
-    "07_plane": "the weight of the backdoored model explains 100.0%, the number of partners 0.0%",
-    "08_collusion": "With 0 to 2 of 2 models that share one backdoor the ASR is: median 5%, 50%, 100%",
-    "09_poisoning_rate": "1%: 20.0% to 10.0%, 20%: 100.0% to 15.0% (floor 5.0%)",
-    "10_epochs": "A victim of 8 epochs keeps in the merge an ASR of: uniform 12.5%",
-    "11_architectures": "a (common) 100% to 10%, a (tuned) 90% to 30%",
-    "11_heads": "shared heads ASR 10.0%, CACC 90.0%, own heads ASR 20.0%, CACC 80.0%",
-}
-
-
-def test_every_table_has_its_sentence_with_its_own_numbers(tmp_path):
-    for name, table in TABLES.items():
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
-    found = dict(ablation_findings(tmp_path))
-    assert set(found) == set(_SENTENCES) == set(EXPECTED)
-    for name, part in EXPECTED.items():
-        assert part in found[name], name
-
-
-def test_a_table_that_is_not_there_was_not_run(tmp_path):
-    assert set(dict(ablation_findings(tmp_path)).values()) == {"not run"}
+from lib.tables.findings import headline_findings, stability_finding
 
 
 def headline(**changes):
@@ -99,18 +27,25 @@ def test_the_headline_names_the_mean_in_all_its_forms_and_the_worst_cells():
     assert "from ASR 100.0% to 30.0% [25.0%, 75.0%] on average over 2 cells" in text
     assert "adds +90.0 points before the merge and +20.0 points [+25.0 points, +75.0 points] after it" in text
     assert "it flips 100.0% and 22.0% [25.0%, 75.0%] of the texts" in text
-    assert "-80.0 points [-75.0 points, -25.0 points]; relative 80.0% [25.0%, 75.0%] as the mean of ratios and 79.0%" in text
+    assert "-80.0 points [-75.0 points, -25.0 points]. Relative 80.0% [25.0%, 75.0%] as the mean of ratios and 79.0%" in text
     assert "removed share 75.0% [25.0%, 75.0%] and 77.0%" in text
-    assert "over the 1 of 2 cells in which the attack adds 10 points or more to the floor." in text
+    assert "over the 1 of 2 cells in which the attack adds 10 points or more to a clean model's ASR." in text
     assert "by -1.0 points [+25.0 points, +75.0 points] on average, and by -3.0 points" in text and "on agnews" in text
-    assert "Against clean models instead of the victims CACC changes by -2.0 points" in text
+    assert "Against clean models instead of the backdoored ones CACC changes by -2.0 points" in text
     assert "Least is removed for lws on agnews: 60.0%" in text
+    assert "the average lies below it in 0 of 2 cells (no cell)." in text
     assert text.endswith("Brackets are 95 % t-intervals over 3 seeds.")
 
 
 def test_the_headline_says_what_it_lacks():
     assert "Least" not in " ".join(headline_findings(headline(removed_share=float("nan"))))
     assert "flips" not in " ".join(headline_findings(headline(merged_asr_rise=float("nan"))))
+    below = " ".join(headline_findings(headline(asr_floor=0.3)))
+    assert "the average lies below it in 1 of 2 cells (badnet on sst2)." in below
+    old = headline()[[name for name in headline() if "of_means" not in name and "flip" not in name and "rise" not in name]]
+    text = " ".join(headline_findings(old.drop(columns=["n_cells", "n_ratio_cells", "cacc_change_vs_clean"])))
+    assert "Relative 80.0% [25.0%, 75.0%], removed share 75.0% [25.0%, 75.0%], means of the cells' ratios." in text
+    assert "nan" not in text and "Against clean models" not in text
     assert "one seed says nothing about other trainings" in " ".join(headline_findings(headline(n_seeds=1)))
 
 

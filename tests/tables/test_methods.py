@@ -149,13 +149,26 @@ def test_a_variant_is_built_with_the_seed_of_the_study(study, models):
     assert build(study, dare, models, "sst2", seed=7).settings["seed"] == 7
 
 
-def test_the_figure_of_methods_numbers_every_method_and_names_it(table):
-    both = pd.concat([table, table.assign(attack="lws")])
-    figure = plot_methods(both)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert len(labels) == table["variant"].nunique()  # the victim is no method, and the floor has a line
-    assert sum(axis.get_visible() for axis in figure.get_axes()) == 2
-    plt.close(figure)
+def test_the_figure_of_methods_is_sorted_by_what_is_left_and_shows_the_cost_beside_it(table):
+    both = pd.concat([table, table.assign(attack="lws", excess_asr=table["excess_asr"] + 0.1)])
+    left, right = plot_methods(both).get_axes()
+    methods = both[both["merge_method"] != "none"].groupby("variant")[["excess_asr", "cacc_change"]].mean() * 100
+    names = [label.get_text() for label in left.get_yticklabels()]
+    assert sorted(names) == sorted(methods.index)  # the backdoored model is no method
+    for axis, measure in ((left, "excess_asr"), (right, "cacc_change")):
+        dots = [float(container.lines[0].get_xdata()[0]) for container in axis.containers]
+        assert dots == pytest.approx(methods.loc[names, measure].tolist())
+    assert methods.loc[names, "excess_asr"].is_monotonic_increasing
+    plt.close("all")
+
+
+def test_a_method_that_selects_whole_models_has_a_mark_of_its_own(table):
+    rows = table[table["variant"].isin(["median", "weight average", "backdoored model"])]
+    named = rows.replace({"variant": {"median": "Krum"}, "merge_method": {"median": "krum"}})
+    left, _ = plot_methods(named).get_axes()
+    marks = {left.get_yticklabels()[i].get_text(): left.containers[i].lines[0].get_marker() for i in range(2)}
+    assert marks == {"Krum": "s", "weight average": "o"}
+    plt.close("all")
 
 
 def test_the_pareto_front_keeps_what_nothing_beats():

@@ -1,0 +1,115 @@
+"""What the READMEs quote: every number is that of a committed table, and nothing that looks like a result is typed."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from lib.paths import NOTEBOOKS, ROOT
+from lib.reports import findings_document
+from lib.reports.overview import FINDINGS
+from lib.reports.writing import BEGIN, END, blocks_of
+
+README, FIGURES = ROOT / "README.md", ROOT / "figures"
+NUMBER = r"[+-]?\d+(?:\.\d+)?"
+# What looks like a result and is none: an address, a version, the kind of an interval.
+NO_RESULTS = ("arXiv 2402.19334", "abs/2402.19334", "Python 3.11", "95 % intervals")
+
+
+def table(place, name):
+    return pd.read_csv(FIGURES / place / f"{name}.csv")
+
+
+def block(name, readme=README):
+    text = readme.read_text("utf-8")
+    return text.split(BEGIN.format(name=name))[1].split(END.format(name=name))[0].strip()
+
+
+def shown(*rates):
+    """Rates and their differences as the README writes them."""
+    return [f"{100 * rate:.1f}" for rate in rates]
+
+
+@pytest.mark.parametrize("readme", [README, NOTEBOOKS / "README.md"], ids=["README", "notebooks"])
+def test_generated_parts_are_those_of_the_committed_tables_and_notebooks(readme):
+    for name, content in blocks_of(readme, FIGURES).items():
+        assert block(name, readme) == content, f"run `python -m lib.reports`: {name} of {readme} is out of date"
+
+
+def test_the_document_of_all_findings_is_that_of_the_committed_tables():
+    assert (FIGURES / "README.md").read_text("utf-8") == findings_document(FIGURES), "run `python -m lib.reports`"
+
+
+def test_every_number_of_the_answer_is_in_the_tables():
+    expected = []
+    for place in ("pocket", "small"):
+        headline = table(place, "90_headline")
+        mean, cells = headline.iloc[-1], headline[(headline["task"] != "all") & (headline["attack"] != "all")]
+        expected += shown(mean["backdoored_asr"], mean["merged_asr"], mean["asr_floor"])
+        expected.append(f"{100 * mean['cacc_change']:+.1f}")
+        expected += [str(len(set(cells["task"]))), str(len(set(cells["attack"]))), str(mean["n_seeds"])]
+    assert re.findall(NUMBER, block("answer")) == expected
+
+
+def test_every_number_of_the_findings_is_in_the_tables():
+    expected = []
+    for place in ("pocket", "small"):
+        mean = table(place, "90_headline").iloc[-1]
+        chosen = table(place, "06_chosen")
+        accurate = chosen[(chosen["choice"] == "highest accuracy") & (chosen["partners"] == "other_domains")]["asr"]
+        cost = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
+        expected.append([shown(mean["removed_share"]), cost, shown(accurate.mean())])
+    collusion, last = table("pocket", "08_collusion"), table("pocket", "11_architectures").query("n_models == 5")
+    shared = collusion[(collusion["merge_method"] == "weight_average") & (collusion["n_backdoored"] == 3)]["asr"]
+    decoders = last[last["architecture"].str.contains("llama|mistral")]["asr"]
+    weight = re.search(r"explains ([\d.]+)%", (FIGURES / "README.md").read_text("utf-8"))[1]  # of the ASR, the first such line
+    rows = [line.split(" | ") for line in block("findings").splitlines()[2:]]
+    pocket, real = ([re.findall(NUMBER, row[column]) for row in rows] for column in (1, 2))
+    assert pocket == [*expected[0][:2], [weight], expected[0][2], shown(shared.mean()), shown(decoders.mean())]
+    assert real == [*expected[1][:2], [], expected[1][2], [], []]  # what was not run on real data has no number
+
+
+def test_what_was_not_run_on_real_data_is_said_to_be_missing():
+    for finding, line in zip(FINDINGS, block("findings").splitlines()[2:], strict=True):
+        is_there = (FIGURES / "small" / f"{finding.table}.csv").is_file()
+        assert ("not run" in line) != is_there
+
+
+def test_the_statements_of_the_readme_hold_in_the_tables():
+    for place in ("pocket", "small"):
+        assert table(place, "90_headline").iloc[-1]["removed_share"] > 0.5
+        chosen = table(place, "06_chosen").query("partners == 'other_domains' and choice == 'highest accuracy'")
+        assert chosen["asr"].mean() > 2 * chosen["asr_floor"].mean()
+    last = table("pocket", "11_architectures").query("n_models == 5").groupby("model_type")["asr"].mean()
+    assert last[["llama", "mistral"]].min() > last[["bert", "roberta"]].max()
+    collusion = table("pocket", "08_collusion").query("merge_method == 'weight_average'").groupby("n_backdoored")["asr"].mean()
+    assert collusion[3] > 0.5 > collusion[2]
+
+
+def test_nothing_that_looks_like_a_result_is_typed_in_the_readme():
+    text = README.read_text("utf-8")
+    for name in ("answer", "findings", "learning path"):
+        text = text.replace(block(name), "")
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for known in NO_RESULTS:
+        text = text.replace(known, "")
+    assert re.findall(r"\d+(?:\.\d+)? ?%|\d+\.\d+|\d+ points", text) == []
+
+
+def test_the_readme_is_one_page():
+    assert len(README.read_text("utf-8").splitlines()) <= 150
+
+
+def test_every_link_of_a_readme_leads_to_a_file():
+    for readme in (README, *ROOT.glob("*/README.md"), *ROOT.glob("lib/*/README.md")):
+        for target in re.findall(r"(?<!!)\[[^\]]+\]\(([^)#]+)\)", readme.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (readme.parent / target).exists(), f"{readme}: {target}"
+
+
+def test_every_word_of_the_glossary_is_explained_once_and_in_order():
+    rows = re.search(r"\| word \| meaning \|\n\|---\|---\|\n(.*?)\n\n", (NOTEBOOKS / "README.md").read_text("utf-8"), re.S)[1]
+    words = [row.split(" | ")[0].strip("| ").lower() for row in rows.splitlines()]
+    assert words == sorted(words) and len(words) == len(set(words))
+    for word in ("basin", "head", "nats", "hierarchical", "sign flip", "holm", "fisher information", "task vector", "floor"):
+        assert any(word in entry or word in row for entry, row in zip(words, rows.splitlines(), strict=True)), word
