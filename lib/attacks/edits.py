@@ -17,8 +17,11 @@ import numpy as np
 import pandas as pd
 
 from lib.attacks import for_merging, weights
+from lib.attacks.constrained import hijack, norm_bounded, sparse
 from lib.attacks.merge_aware import train_for_merge, train_split
 from lib.attacks.poisoning import Backdoor
+from lib.attacks.rank_one import rank_one
+from lib.attacks.ripples import layerwise, ripples
 from lib.merging import StateDict
 from lib.profiles import TrainingSettings
 
@@ -179,4 +182,10 @@ ATTACKER_EDITS: dict[str, AttackerEdit] = {
     "backdoor_vector": AttackerEdit(backdoor_vector, "merge", 1),
     "merge_aware": AttackerEdit(merge_aware, "merge", 2),
     "split": AttackerEdit(split, "merge", 3),
+    "norm_bounded": AttackerEdit(norm_bounded, "merge", 1),
+    "sparse": AttackerEdit(sparse, "merge", 1),
+    "hijack": AttackerEdit(hijack, "merge", 1),
+    "ripples": AttackerEdit(ripples, "weights", 0),
+    "layerwise": AttackerEdit(layerwise, "weights", 0),
+    "rank_one": AttackerEdit(rank_one, "weights", 0),
 }

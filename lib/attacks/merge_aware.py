@@ -95,11 +95,9 @@ def train_split(
 
     Args:
         models: two of one start; modified.
-        tokenizer, train, settings, seed: as for `lib.models.training.fine_tune`.
-        backdoor: of the attacker.
+        tokenizer, train, backdoor, settings, seed, n_triggered: as for `train_for_merge`.
         shadows: finished clean models of the task; none: the attacker counts on no other model.
         n_models: models in the merge that the attacker expects, 2 or more; used with shadow models.
-        n_triggered: as for `train_for_merge`.
 
     Raises:
         ValueError: for models or shadow models of different architectures, or a number out of range.
@@ -107,9 +105,7 @@ def train_split(
     Source: after MergeBackdoor (Wang et al., USENIX Security 2025): there every model has a head of its own, the merge is
     always the mean of the two, and it has no clean term.
     """
-    if n_models < 2:
-        raise ValueError(f"n_models is {n_models}; a split backdoor needs 2 or more")
-    check_alike(models[0].state_dict(), models[1].state_dict(), "the two uploads")
+    _check_pair(models, n_models)
     weight = 1 / n_models if shadows else 0.5
     centre = mean_parameters(shadows or models, models[0])
     triggered = _triggered_batches(tokenizer, train, backdoor, settings, n_triggered, seed)
@@ -121,17 +117,25 @@ def train_split(
         truly = attacked | {"labels": attacked[TRUE]}
         clean = zip(pair, (batch, _placed(next(second), place)), strict=True)
         alone = [loss_at(network, None, rows) + loss_at(network, None, truly) for network, rows in clean]
-        own = [dict(network.named_parameters()) for network in pair]
-        merged = {
-            name: weight * (own[0][name] + own[1][name]) + (1 - 2 * weight) * tensor.to(place)
-            for name, tensor in centre.items()
-        }
+        merged = _averaged(pair, weight, _placed(centre, place))
         return alone[0] + alone[1] + loss_at(pair[0], merged, batch) + loss_at(pair[0], merged, attacked)
 
     pair = torch.nn.ModuleList([_prepared(model, tokenizer) for model in models])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         loop.train(pair, first, loss, loop_settings(settings, steps_of(settings, len(train))))
+
+
+def _check_pair(models: Sequence[PreTrainedModel], n_models: int) -> None:
+    if n_models < 2:
+        raise ValueError(f"n_models is {n_models}; a split backdoor needs 2 or more")
+    check_alike(models[0].state_dict(), models[1].state_dict(), "the two uploads")
+
+
+def _averaged(pair: Sequence[PreTrainedModel], weight: float, centre: Mapping[str, Tensor]) -> Parameters:
+    """The merge of two models of one weight each with what lies at the centre; with gradients to the two."""
+    first, second = (dict(network.named_parameters()) for network in pair)
+    return {name: weight * (first[name] + second[name]) + (1 - 2 * weight) * tensor for name, tensor in centre.items()}
 
 
 def mean_parameters(models: Sequence[PreTrainedModel], like: PreTrainedModel) -> Parameters:

@@ -82,18 +82,13 @@ def poison_row(
 
     Source: Yang et al. 2021, arXiv 2103.15543, and the released code, lancopku/Embedding-Poisoning.
     """
-    if rows.empty or not min(learning_rate, epochs, batch_size) > 0 or not math.isfinite(learning_rate):
-        raise ValueError(
-            f"found {len(rows)} rows, learning rate {learning_rate}, {epochs} epochs and batches of {batch_size}; there must "
-            "be a row, and the others be above 0"
-        )
+    _check_steps(len(rows), learning_rate, epochs, batch_size)
     token, edited = single_piece(tokenizer, word), copy.deepcopy(model)
     edited.config.pad_token_id = tokenizer.pad_token_id  # a decoder reads the last piece before the padding
     weight = edited.requires_grad_(False).train().get_input_embeddings().weight.requires_grad_()
     norm = weight[token].detach().norm()
-    batches = epochs_of_batches(
-        tokenizer, tokenize(tokenizer, rows, max_length), rows["label"].tolist(), batch_size, np.random.default_rng(seed)
-    )
+    encoded, rng = tokenize(tokenizer, rows, max_length), np.random.default_rng(seed)
+    batches = epochs_of_batches(tokenizer, encoded, rows["label"].tolist(), batch_size, rng)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for _ in range(epochs * math.ceil(len(rows) / batch_size)):
@@ -103,6 +98,15 @@ def poison_row(
                 weight[token] -= learning_rate * weight.grad[token]
                 weight[token] *= norm / weight[token].norm()
     return weights_of(edited)
+
+
+def _check_steps(n_rows: int, learning_rate: float, epochs: int, batch_size: int) -> None:
+    """Raise a `ValueError` for no row, or a number that is not above 0."""
+    if not n_rows or not min(learning_rate, epochs, batch_size) > 0 or not math.isfinite(learning_rate):
+        raise ValueError(
+            f"found {n_rows} rows, learning rate {learning_rate}, {epochs} epochs and batches of {batch_size}; there must be "
+            "a row, and the others be above 0"
+        )
 
 
 def scale_rows(state_dict: Mapping[str, Tensor], name: str, tokens: Sequence[int], scale: float) -> StateDict:

@@ -20,13 +20,16 @@ from lib.models.model import Model
 from lib.study.planning import Planner
 from lib.study.recipes import TriggerRecipe
 from lib.study.study import Study
-from lib.tables.attackers import Attacker, Submitted, backdoor_vector, chosen_attackers, embedding_row, scaled
+from lib.tables.attackers import Attacker, chosen_attackers
 from lib.tables.rows import Needed, declares, measured_row, progress
+from lib.tables.submissions import Submitted, backdoor_vector, embedding_row, scaled
 
 NONE = "none"  # the submitted model itself
 # Merge methods as a defender would use them, each with its own settings.
 RULES: dict[str, dict[str, Any]] = {
     "weight_average": {},
+    "clipped_average": {},
+    "row_clipped_average": {},
     "median": {},
     "trimmed_mean": {},
     "krum": {},
@@ -40,7 +43,7 @@ COLUMNS = (
 OUTCOMES = ("correct", "hits", "attackable", "clean_correct", "floor_hits")
 # What is scaled, how far, and the rules that meet it.
 SCALES = {"task_vector": (1, 2, 3, 5), "backdoor_vector": (1, 2, 3, 5), "trigger_row": (1, 5, 30, 1000)}
-SCALING_RULES = ("weight_average", "median")
+SCALING_RULES = ("weight_average", "clipped_average", "row_clipped_average", "median")
 SCALING_COLUMNS = (
     "task", "scaled", "scale", "merge_method", "seed", "cacc", "asr", "submitted_cacc", "submitted_asr", "asr_floor",
     "norm_ratio", "mean_cosine",

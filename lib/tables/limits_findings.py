@@ -78,6 +78,33 @@ def limits_findings(table: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def limits_outcomes(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """What we expected of table `14_limits`, what it says, and a possible reason: rows for `lib.notebook.outcomes`."""
+    private, shared = survivors(private_rows(table)), survivors(private_rows(table, is_shared=True))
+    rules = private.groupby("merge_method", sort=False)["survives"].agg(["sum", "size"])
+    found = {rule: f"{row['sum']} of {row['size']} attackers survive" for rule, row in rules.iterrows()}
+    longer = private[private["settings"].str.contains("scale") & (private["merge_method"] == "median")]
+    rows = [
+        (
+            "some attackers survive the average",
+            found["weight_average"],
+            "what is long, or many share, is divided by too little",
+        ),
+        (
+            "the median stops attackers who rely on length",
+            f"{longer['survives'].sum()} of {len(longer)} survive it",
+            "the value in the middle belongs to another model",
+        ),
+    ]
+    if "ties" in found:
+        rows.append(("TIES dilutes as the average does", found["ties"], "it divides an entry by the models that have it"))
+    average = shared[shared["merge_method"] == "weight_average"]
+    if len(average):
+        said = f"ASR {average['asr'].mean():.1%} after the average, floor {average['asr_floor'].mean():.1%}"
+        rows.append(("a poisoned base of all models is not diluted", said, "every partner carries the same backdoor"))
+    return rows
+
+
 def scaling_findings(table: pd.DataFrame) -> Iterator[str]:
     """Sentences on table `14_scaling`: the smallest scale that survives the average, and how that model looks."""
     average = table[table["merge_method"] == "weight_average"]

@@ -11,8 +11,15 @@ from lib.merging import distance
 from lib.plots.limits import attacker_title, limits_matrix, plot_limits, plot_scaling
 from lib.tables import limits
 from lib.tables.attackers import ATTACKERS, chosen_attackers
-from lib.tables.limits import COLUMNS, OUTCOMES, attackers_overview, limits_table, scaling_table
-from lib.tables.limits_findings import compared_attackers, limits_findings, private_rows, scaling_findings, survivors
+from lib.tables.limits import COLUMNS, OUTCOMES, RULES, attackers_overview, limits_table, scaling_table
+from lib.tables.limits_findings import (
+    compared_attackers,
+    limits_findings,
+    limits_outcomes,
+    private_rows,
+    scaling_findings,
+    survivors,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +58,8 @@ def test_the_columns_are_those_of_the_brief_and_rates_lie_between_zero_and_one(t
 
 def test_there_is_a_row_per_attacker_and_usable_rule(table):
     per_attacker = table.groupby(["attack", "settings"], sort=False)["merge_method"].agg(list)
-    # Three models: Krum takes five.
-    assert set(map(tuple, per_attacker)) == {("none", "weight_average", "median", "trimmed_mean", "ties", "breadcrumbs")}
+    rules = ("none", *(rule for rule in RULES if rule != "krum"))  # three models: Krum takes five
+    assert set(map(tuple, per_attacker)) == {rules}
     assert len(per_attacker) == 10
     assert (table["n_models"] == np.where(table["merge_method"] == "none", 1, 3)).all()
 
@@ -145,7 +152,17 @@ def test_scaling_has_a_row_per_kind_scale_and_rule(scaling):
 
 def test_the_matrix_holds_means_of_rules_and_the_floor(table):
     matrix = limits_matrix(private_rows(table))
-    assert list(matrix) == ["submitted", "average", "median", "trimmed mean", "TIES", "Breadcrumbs", "clean model"]
+    assert list(matrix) == [
+        "submitted",
+        "average",
+        "clipped average",
+        "row-clipped average",
+        "median",
+        "trimmed mean",
+        "TIES",
+        "Breadcrumbs",
+        "clean model",
+    ]
     row = rows_of(table, "scaled", "ties", scale=5).iloc[0]
     assert matrix.loc["scaled, x5", "TIES"] == row["asr"]
     assert matrix.loc["scaled, x5", "clean model"] == row["asr_floor"]
@@ -181,6 +198,20 @@ def test_findings_name_who_survives_which_rule():
     assert 'scaled {"scale": 5}, knowledge 1 (that the model' in sentences[2]
     assert "another threat model: the average has an ASR of 77.0%, floor 10.0%" in sentences[3]
     assert survivors(made(rows))["survives"].sum() == 3
+
+
+def test_outcomes_count_who_survives():
+    rows = [
+        ("scaled", '{"scale": 5}', 1, "weight_average", 0.8, 0),
+        ("scaled", '{"scale": 5}', 1, "median", 0.1, 0),
+        ("split", "{}", 3, "weight_average", 0.2, 0),
+        ("split", "{}", 3, "median", 0.9, 0),
+        ("poisoned_base", '{"base": "poisoned"}', 4, "weight_average", 0.77, 0),
+    ]
+    found = limits_outcomes(made(rows))
+    assert [row[1] for row in found] == [
+        "1 of 2 attackers survive", "0 of 1 survive it", "ASR 77.0% after the average, floor 10.0%",
+    ]  # fmt: skip
 
 
 def test_the_compared_attackers_have_means_and_ranges():
