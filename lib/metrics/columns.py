@@ -124,6 +124,7 @@ COLUMNS: dict[str, Column] = {
         excess_loss="share by which the training loss lay above that of guessing, mean over steps",
         half_weight="weight of the backdoored model in an average of two at which half of the attack's effect is gone",
         norm_ratio="length of a submitted task vector over the median of the other models' | length, other models = 1",
+        others="a statistic of the other models",
         mean_cosine="mean cosine of a submitted task vector to the other models'",
         relative_cacc="CACC over that of the model that was trained on the tested dataset | CACC / CACC of the own model",
     ),
@@ -135,7 +136,7 @@ COLUMNS: dict[str, Column] = {
     **_columns(
         "setting",
         coefficient="weight of the partner, or scale of the task vectors | merge coefficient",
-        value="of the setting that a sweep moves",
+        value="of the setting that a sweep moves, or of a statistic",
         weight="weight of the backdoored model in the average, in [0, 1] | weight of the backdoored model",
         poisoning_rate="poisoned share of the training rows",
         learning_rate="peak learning rate of the backdoored model",
@@ -169,6 +170,7 @@ COLUMNS: dict[str, Column] = {
         n_parameters="weights of a model",
         n_words="different words of a trigger",
         n_insertions="how often a word of the trigger is put into a text",
+        rank="of a model by a statistic; 1 is the most suspicious",
         n_targets="labels that a model's backdoors obey",
     ),
     **_columns(
@@ -215,6 +217,7 @@ COLUMNS: dict[str, Column] = {
         defense="defense", needs="what a defense needs beside the suspicious model",
         family="of a defense: when it acts; of an attack: what it changes",
         scaled="what an attacker makes longer", trigger="what a trigger is made of",
+        statistic="what a screen measures of each model", is_flagged="whether a statistic finds a model suspicious",
         is_conjunction="whether a part of the trigger is trained not to be enough",
         scorer="whose suspicions ONION goes by: published ones of GPT-2, or those of the masked language model at hand",
         is_good_alone="whether the backdoored model's CACC is near a clean model's",

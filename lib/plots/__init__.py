@@ -12,7 +12,7 @@ from lib.plots.defenses import plot_defenses
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
-from lib.plots.limits import limits_matrix, plot_composition, plot_limits, plot_scaling
+from lib.plots.limits import limits_matrix, plot_composition, plot_detection, plot_limits, plot_scaling
 from lib.plots.merging import plot_four_models, plot_merging
 from lib.plots.methods import plot_methods, plot_sweeps
 from lib.plots.plane import plot_plane
@@ -35,6 +35,7 @@ __all__ = [
     "plot_collusion",
     "plot_composition",
     "plot_defenses",
+    "plot_detection",
     "plot_domains",
     "plot_epochs",
     "plot_four_models",

@@ -12,12 +12,13 @@ from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.composition import composition_table
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
+from lib.tables.detection import detection_findings, detection_table
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import headline_findings, stability_finding
 from lib.tables.headline import headline_table, intervals_table, tests_table
 from lib.tables.limits import attackers_overview, limits_table, scaling_table
-from lib.tables.limits_findings import compared_attackers, limits_findings, private_rows, scaling_findings
+from lib.tables.limits_findings import compared_attackers, limits_findings, limits_outcomes, private_rows, scaling_findings
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
 from lib.tables.onion_scores import onion_findings, onion_table
@@ -46,6 +47,8 @@ __all__ = [
     "defense_findings",
     "defense_means",
     "defenses_table",
+    "detection_findings",
+    "detection_table",
     "domains_table",
     "epochs_table",
     "four_models",
@@ -58,6 +61,7 @@ __all__ = [
     "kinds_of_partners",
     "left_out_partners",
     "limits_findings",
+    "limits_outcomes",
     "limits_table",
     "loss_curves",
     "merging_table",
