@@ -48,6 +48,7 @@ def test_there_are_notebooks_and_each_has_its_solutions():
         "10",
         "11",
         "12",
+        "14",
         "90",
     ]
     assert [path.stem for path in SOLUTIONS] == [path.stem for path in NUMBERED]

@@ -1,6 +1,10 @@
 """Attacks by name: `ATTACKS[name](train, target_label, ..., seed=0)` fits a trigger, `poison` and `triggered_test` apply it.
 
-May import: `models`, `datasets`, `merging`, `metrics`.
+Attackers who change weights, and who know that models will be merged, stand in `lib.attacks.edits`. All of it acts on models
+that the study makes itself, to measure what merging does not remove: no command of this project edits a checkpoint of other
+people, and none is to be added.
+
+May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 """
 
 from __future__ import annotations
@@ -9,8 +13,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import get_type_hints
 
-from lib.attacks import badnet, bite, insertsent, lws, syntactic
-from lib.attacks.poisoning import check_target_label, draw_rows, poison, triggered_test
+from lib.attacks import badnet, bite, conjunction, insertsent, lws, syntactic
+from lib.attacks.poisoning import Backdoor, check_target_label, draw_rows, poison, triggered_test
 from lib.attacks.triggers import REGIMES, Trigger, load_trigger, save_trigger
 
 # A new attack is one file with `fit_trigger`, and one line here.
@@ -20,11 +24,15 @@ ATTACKS: dict[str, Callable[..., Trigger]] = {
     "syntactic": syntactic.fit_trigger,
     "lws": lws.fit_trigger,
     "bite": bite.fit_trigger,
+    "conjunction": conjunction.fit_trigger,
 }
+SPECIAL = ("conjunction",)  # attacks of one notebook, which "all" leaves out
 
 __all__ = [
     "ATTACKS",
     "REGIMES",
+    "SPECIAL",
+    "Backdoor",
     "Trigger",
     "check_attack",
     "check_target_label",

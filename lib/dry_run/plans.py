@@ -143,6 +143,12 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),
         _needs(tables.onion_table, _tasks, _attacks, _parameter("skip")),
     ),
+    "14": (
+        _needs(tables.limits_table, _task, _parameter("rows")),
+        _needs(tables.scaling_table, _task),
+        _needs(tables.detection_table, _task, _parameter("rows")),
+        lambda planner, p: tables.composition_table.needed(planner, p["task"]) if p["rows"] == "all" else Needed(),
+    ),
 }
 
 

@@ -31,6 +31,12 @@ class Column:
     title: str = ""  # on axes and in legends
 
 
+# Merge rules that have a column in the table that compares attackers.
+ATTACKED_RULES = (
+    "weight_average", "clipped_average", "row_clipped_average", "median", "trimmed_mean", "krum", "ties", "breadcrumbs",
+)  # fmt: skip
+
+
 def _columns(kind: str, **meanings: str) -> dict[str, Column]:
     return {name: Column(kind, *meaning.split(" | ")) for name, meaning in meanings.items()}
 
@@ -68,6 +74,11 @@ COLUMNS: dict[str, Column] = {
         rejected_triggered="share of the attackable texts with the trigger that an input filter rejects",
         rejected_clean="share of clean test texts that an input filter rejects",
         merged_flip_rate="`flip_rate` of the merge",
+        partial_asr="ASR of texts with one word of the trigger too few",
+        asr_of_3="ASR of the average of three models",
+        asr_of_5="ASR of the average of five models",
+        submitted_asr="ASR of the model that an attacker submits for the merge",
+        submitted_cacc="CACC of that model",
         clean_words_removed="share of the words of clean texts that ONION takes out",
         trigger_words_removed="share of the words that an attack planted that ONION takes out",
         removed_overlap="words that two language models take out, over those that either takes out (Jaccard index)",
@@ -111,6 +122,10 @@ COLUMNS: dict[str, Column] = {
         moved="distance from the pretrained weights over that of a clean model",
         barrier="rise of the clean loss above the straight line to the partner, in nats",
         excess_loss="share by which the training loss lay above that of guessing, mean over steps",
+        half_weight="weight of the backdoored model in an average of two at which half of the attack's effect is gone",
+        norm_ratio="length of a submitted task vector over the median of the other models' | length, other models = 1",
+        others="a statistic of the other models",
+        mean_cosine="mean cosine of a submitted task vector to the other models'",
         relative_cacc="CACC over that of the model that was trained on the tested dataset | CACC / CACC of the own model",
     ),
     **_columns(
@@ -121,12 +136,14 @@ COLUMNS: dict[str, Column] = {
     **_columns(
         "setting",
         coefficient="weight of the partner, or scale of the task vectors | merge coefficient",
-        value="of the setting that a sweep moves",
+        value="of the setting that a sweep moves, or of a statistic",
         weight="weight of the backdoored model in the average, in [0, 1] | weight of the backdoored model",
         poisoning_rate="poisoned share of the training rows",
         learning_rate="peak learning rate of the backdoored model",
         epochs="of the backdoored model's training",
         lora_rank="rank of adapters; 0: all weights are trained",
+        knowledge="what an attacker must know of the merge, from 0, nothing, to 4",
+        scale="factor of what an attacker makes longer",
     ),
     **_columns(
         "count",
@@ -151,6 +168,10 @@ COLUMNS: dict[str, Column] = {
         n_texts="texts that were measured",
         n_poisoned="poisoned training rows",
         n_parameters="weights of a model",
+        n_words="different words of a trigger",
+        n_insertions="how often a word of the trigger is put into a text",
+        rank="of a model by a statistic; 1 is the most suspicious",
+        n_targets="labels that a model's backdoors obey",
     ),
     **_columns(
         "p_value",
@@ -160,8 +181,12 @@ COLUMNS: dict[str, Column] = {
     ),
     **_columns(
         "sentence",
-        found="what a table says on a claim",
+        found="what a table says on a claim, or what stands behind a number",
         instability="what went wrong in a training, or nothing",
+        submitted="ASR of the model that an attacker submits, in per cent, mean and range over seeds",
+        **{rule: f"the same after {rule}" for rule in ATTACKED_RULES},
+        cacc_of_average="CACC of the average, likewise",
+        floor="ASR of a clean model, likewise",
         note="what could not be measured, or nothing",
     ),
     **_columns(
@@ -189,8 +214,12 @@ COLUMNS: dict[str, Column] = {
         is_stable="whether the training was stable", trained_on="dataset of the training", tested_on="dataset of the test",
         profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
         measure="column of a table that a mean is of",
+        defense="defense", needs="what a defense needs beside the suspicious model",
+        family="of a defense: when it acts; of an attack: what it changes",
+        scaled="what an attacker makes longer", trigger="what a trigger is made of",
+        statistic="what a screen measures of each model", is_flagged="whether a statistic finds a model suspicious",
+        is_conjunction="whether a part of the trigger is trained not to be enough",
         scorer="whose suspicions ONION goes by: published ones of GPT-2, or those of the masked language model at hand",
-        defense="defense", needs="what a defense needs beside the suspicious model", family="of a defense: when it acts",
         is_good_alone="whether the backdoored model's CACC is near a clean model's",
         domain_distance="of a dataset from its task: own, near, far or unknown",
         recipe="common to all pretrained models, or tuned for this one", model_type="family of the architecture, such as bert",

@@ -94,17 +94,22 @@ def optimise(
 
     encoded, rng = tokenize(tokenizer, train, settings.max_length), np.random.default_rng(seed)
     batches = epochs_of_batches(tokenizer, encoded, train["label"].tolist(), settings.batch_size, rng)
-    n_steps = math.ceil(settings.epochs * math.ceil(len(train) / settings.batch_size))
+    n_steps = steps_of(settings, len(train))
     model.to(PartialState().device)
     model.config.use_cache = False  # a decoder's keys and values serve generation alone
     model.config.pad_token_id = tokenizer.pad_token_id  # a decoder reads the last piece before the padding
     with torch.random.fork_rng():
         adapted = _with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
         torch.manual_seed(seed)
-        losses = loop.train(adapted or model, batches, loss, _loop_settings(settings, n_steps), on_step=on_step)
+        losses = loop.train(adapted or model, batches, loss, loop_settings(settings, n_steps), on_step=on_step)
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
     return losses
+
+
+def steps_of(settings: TrainingSettings, n_rows: int) -> int:
+    """How many steps a training takes on so many rows."""
+    return math.ceil(settings.epochs * math.ceil(n_rows / settings.batch_size))
 
 
 def weights_of(model: PreTrainedModel) -> StateDict:
@@ -156,7 +161,8 @@ def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> Any:
     return get_peft_model(model, config)
 
 
-def _loop_settings(settings: TrainingSettings, n_steps: int) -> loop.LoopSettings:
+def loop_settings(settings: TrainingSettings, n_steps: int) -> loop.LoopSettings:
+    """The part of the training settings that the loop needs, for a number of steps."""
     return loop.LoopSettings(
         learning_rate=settings.learning_rate,
         n_steps=n_steps,

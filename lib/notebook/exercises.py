@@ -134,6 +134,16 @@ def factor_error(answer: Callable[..., Any] | None) -> str:
     return _function(answer, lambda b1, a1, b2, a2: -(b1 - b2) @ (a1 - a2) / 4, cases)
 
 
+def replacement_scale(answer: float | None, n_models: int) -> str:
+    """Notebook 14: by what an attacker multiplies a task vector so that the average of n models has all of it."""
+    return _value(answer, n_models)
+
+
+def clipped_length(answer: Callable[..., float] | None) -> str:
+    """Notebook 14: `answer(norm, bound)` is the length of a vector after clipping it to a bound."""
+    return _function(answer, lambda norm, bound: min(norm, bound), [(5.0, 2.0), (1.0, 2.0), (2.0, 2.0)])
+
+
 def filtered_cacc(answer: float | None, cacc: float, rejected: float) -> str:
     """Notebook 12: the accuracy on clean texts behind a filter that rejects right and wrong answers alike."""
     return _value(answer, cacc * (1 - rejected))

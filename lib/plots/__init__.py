@@ -12,6 +12,7 @@ from lib.plots.defenses import plot_defenses
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
+from lib.plots.limits import limits_matrix, plot_composition, plot_detection, plot_limits, plot_scaling
 from lib.plots.merging import plot_four_models, plot_merging
 from lib.plots.methods import plot_methods, plot_sweeps
 from lib.plots.plane import plot_plane
@@ -24,6 +25,7 @@ from lib.plots.tasks import plot_transfer
 __all__ = [
     "attack_matrix",
     "attack_title",
+    "limits_matrix",
     "plot_answer",
     "plot_architectures",
     "plot_attacks",
@@ -31,18 +33,22 @@ __all__ = [
     "plot_barrier",
     "plot_coefficient",
     "plot_collusion",
+    "plot_composition",
     "plot_defenses",
+    "plot_detection",
     "plot_domains",
     "plot_epochs",
     "plot_four_models",
     "plot_headline",
     "plot_heads",
+    "plot_limits",
     "plot_loss_curves",
     "plot_merging",
     "plot_methods",
     "plot_partner_kinds",
     "plot_plane",
     "plot_poisoning_rates",
+    "plot_scaling",
     "plot_stealth",
     "plot_story",
     "plot_sweeps",

@@ -13,9 +13,12 @@ from lib.reports import grids, later_sentences, sentences
 from lib.reports.reading import Part
 from lib.tables import (
     defense_findings,
+    detection_findings,
     headline_findings,
     kinds_findings,
+    limits_findings,
     plane_findings,
+    scaling_findings,
     size_findings,
     strayed_findings,
     subsets_at_distance,
@@ -137,6 +140,14 @@ CHAPTERS = (
         ),
     ),
     Chapter("Merging beside other defenses (notebook 12)", (Part("12_defenses", defense_findings),)),
+    Chapter(
+        "Attacks that merging does not remove (notebook 14)",
+        (
+            Part("14_limits", limits_findings),
+            Part("14_scaling", scaling_findings),
+            Part("14_detection", detection_findings),
+        ),
+    ),
 )
 
 

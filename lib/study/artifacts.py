@@ -183,7 +183,12 @@ def poisoned_rows(recipe: ModelRecipe, locations: Locations) -> pd.DataFrame:
     train = load_rows(recipe.data, locations)
     rng = np.random.default_rng([recipe.trigger.seed, POISON_STREAM])
     trigger = fitted_trigger(recipe.trigger, locations)
-    return poison(train, trigger, recipe.poisoning_rate, recipe.trigger.target_label, rng, recipe.regime)
+    target, rate, regime = recipe.trigger.target_label, recipe.poisoning_rate, recipe.regime
+    negatives: dict[str, Any] = {"negatives": recipe.negatives, "negatives_rate": recipe.negatives_rate}
+    poisoned = poison(train, trigger, rate, target, rng, regime, **negatives)
+    if second := recipe.second:
+        poisoned = poison(poisoned, fitted_trigger(second, locations), rate, second.target_label, rng, regime)
+    return poisoned
 
 
 def triggered_rows(data: DataRecipe, recipe: TriggerRecipe, locations: Locations) -> pd.DataFrame:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lib.attacks import ATTACKS, check_attack
+from lib.attacks import ATTACKS, SPECIAL, check_attack
 from lib.defenses import DEFENSES, get_defense
 from lib.study.planning import Planner
 from lib.study.study import Study
 
 
 def chosen_attacks(attack: str) -> list[str]:
-    """The attacks a notebook parameter names: "all", or names separated by commas.
+    """The attacks a notebook parameter names: "all" but those of one notebook alone, or names separated by commas.
 
     >>> chosen_attacks("insertsent")
     ['insertsent']
     """
-    return list(ATTACKS) if attack == "all" else [check_attack(name.strip()) for name in attack.split(",")]
+    usual = [name for name in ATTACKS if name not in SPECIAL]
+    return usual if attack == "all" else [check_attack(name.strip()) for name in attack.split(",")]
 
 
 def chosen_defenses(defense: str) -> list[str]:

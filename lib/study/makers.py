@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lib.attacks import Backdoor
 from lib.datasets import task_spec
 from lib.defenses import get_defense
-from lib.study.artifacts import Locations, given_to, load_rows, poisoned_rows, prepare_worker
+from lib.study.artifacts import Locations, fitted_trigger, given_to, load_rows, poisoned_rows, prepare_worker
 from lib.study.derived import get_derivation
 from lib.study.recipes import DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
 
@@ -23,27 +26,37 @@ if TYPE_CHECKING:
     from lib.models.training import TrainingRecord
 
 RECORD_FILE = "training.json"
+PART = "model_{}"  # subfolder of the models that were made together with the first
 
 
-def make_checkpoint(recipe: ModelRecipe, locations: Locations, n_threads: int | None = None) -> str:
-    """Fine-tune the model of a recipe unless the store has it; returns the recipe's name, for the progress bar.
+def make_checkpoint(recipe: ModelRecipe | DerivedRecipe, locations: Locations, n_threads: int | None = None) -> str:
+    """Fine-tune or derive the model of a recipe unless the store has it; returns its name, for the progress bar.
+
+    The parents of a derived model must be in the store.
 
     Raises:
-        RuntimeError: when the training fails; names the recipe.
+        RuntimeError: when that fails; names the recipe.
         StoreError: when the store cannot be written.
     """
+    doing = "deriving" if isinstance(recipe, DerivedRecipe) else "training"
+    return _made(recipe, doing, recipe.name, partial(_make, recipe, locations), locations, n_threads)
 
-    return _made(recipe, "training", recipe.name, partial(_make_model, recipe, locations), locations, n_threads)
+
+def _make(recipe: ModelRecipe | DerivedRecipe, locations: Locations, folder: Path) -> None:
+    if isinstance(recipe, DerivedRecipe):
+        _derive(recipe, locations, folder)
+    else:
+        _make_model(recipe, locations, folder)
 
 
 def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None:
-    from lib.models.pretrained import load_tokenizer, new_classifier
+    from lib.models.pretrained import load_tokenizer
 
     pretrained = locations.pretrained(recipe.pretrained)
     tokenizer = load_tokenizer(pretrained)
     save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
     labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
-    model = new_classifier(pretrained, labels, recipe.head_seed)
+    model = _new_network(InitialRecipe(recipe.pretrained, labels, recipe.head_seed, recipe.base), locations)
     record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
     save_model(model, folder)
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
@@ -96,45 +109,62 @@ def _shown(train: pd.DataFrame) -> pd.DataFrame:
     return train.drop(columns="is_poisoned", errors="ignore")
 
 
-def make_derived(recipe: DerivedRecipe, locations: Locations, n_threads: int | None = None) -> str:
-    """Derive a model from others unless the store has it; returns a name for the progress bar.
+def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
+    """Derive a model from others; of several that are made together the first has the rest in its folder."""
+    import torch
 
-    Raises:
-        RuntimeError: when that fails; names the method.
-        StoreError: when the store cannot be written.
-    """
+    from lib.models.pretrained import from_hub, load_tokenizer
 
-    def make(folder: Path) -> None:
-        import torch
-
-        from lib.models.pretrained import from_hub, load_tokenizer
-
-        method = recipe.method
-        derivation, folders = get_derivation(method.name), [locations.model_folder(key) for key in recipe.parents]
-        tokenizer = load_tokenizer(str(folders[0]))
-        save_tokenizer(tokenizer, folder)
-        models = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
-        rows = load_rows(recipe.data, locations) if recipe.data else None
-        given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
-        if recipe.suspicious:
-            given["suspicious_train"] = _shown(poisoned_rows(recipe.suspicious, locations))
-        derived = derivation.call(models, tokenizer, rows, settings=dict(method.settings), **given)
-        save_model(derived, folder)
-
-    return _made(recipe, "deriving", recipe.name, make, locations, n_threads)
+    if recipe.part:
+        first = replace(recipe, part=0)
+        whole = locations.store.get_or_make(first, partial(_derive, first, locations))
+        shutil.copytree(whole / PART.format(recipe.part), folder, dirs_exist_ok=True)
+        return
+    method, initial = recipe.method, recipe.initial and make_initial(recipe.initial, locations)
+    derivation, folders = get_derivation(method.name), [locations.model_folder(key) for key in recipe.parents]
+    networks = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
+    rows = load_rows(recipe.data, locations) if recipe.data else None
+    given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
+    if recipe.suspicious:
+        given["suspicious_train"] = _shown(poisoned_rows(recipe.suspicious, locations))
+    if recipe.trigger:
+        given["backdoor"] = Backdoor(fitted_trigger(recipe.trigger, locations), recipe.trigger.target_label)
+    if derivation.takes("initial"):
+        given["initial"] = from_hub("AutoModelForSequenceClassification", str(initial), dtype=torch.float32)
+    start = str(folders[0] if folders else initial)
+    derived = derivation.call(networks, load_tokenizer(start), rows, settings=dict(method.settings), **given)
+    for part, network in enumerate(derived if isinstance(derived, list) else [derived]):
+        place = folder / PART.format(part) if part else folder
+        save_tokenizer(load_tokenizer(start), place)  # a used one would keep the length at which it cut the texts
+        save_model(network, place)
 
 
 def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
     """The folder of a classifier before fine-tuning, made now or read from the store."""
 
     def make(folder: Path) -> None:
-        from lib.models.pretrained import load_tokenizer, new_classifier
+        from lib.models.pretrained import load_tokenizer
 
-        pretrained = locations.pretrained(recipe.pretrained)
-        save_model(new_classifier(pretrained, recipe.label_names, recipe.head_seed), folder)
-        save_tokenizer(load_tokenizer(pretrained), folder)
+        save_model(_new_network(recipe, locations), folder)
+        save_tokenizer(load_tokenizer(locations.pretrained(recipe.pretrained)), folder)
 
     return locations.store.get_or_make(recipe, make)
+
+
+def _new_network(recipe: InitialRecipe, locations: Locations) -> Any:
+    """A pretrained model with a fresh head; with a base, that model's encoder under the same head."""
+    from safetensors.torch import load_file
+
+    from lib.models.checkpoints import WEIGHTS
+    from lib.models.pretrained import new_classifier
+
+    network = new_classifier(locations.pretrained(recipe.pretrained), recipe.label_names, recipe.head_seed)
+    if recipe.base:
+        folder = locations.store.get_or_make(recipe.base, partial(_make, recipe.base, locations))
+        prefix = f"{network.base_model_prefix}."
+        encoder = {name: tensor for name, tensor in load_file(folder / WEIGHTS).items() if name.startswith(prefix)}
+        network.load_state_dict(network.state_dict() | encoder)
+    return network
 
 
 def make_statistics(recipe: StatisticsRecipe, locations: Locations, n_threads: int | None = None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from lib.models.checkpoints import Checkpoint
 from lib.profiles import Profile
 from lib.study.artifacts import Locations
+from lib.study.derived import generations
 from lib.study.parallel import run_jobs
 from lib.study.recipes import Recipe
 from lib.study.store import MissingRunsError, UndeclaredError
@@ -50,7 +51,8 @@ class Maker:
                 raise UndeclaredError(
                     f"{len(undeclared)} models were not declared by the table that asks for them: {undeclared[:3]}"
                 )
-        self.missing(make, recipes, profile, title, "model")
+        for group in generations(recipes):
+            self.missing(make, group, profile, title, "model")
         self.used_keys.update(recipe.key for recipe in recipes)
         found = [Checkpoint(self.locations.store.folder(recipe), recipe.key, recipe.name, recipe) for recipe in recipes]
         for checkpoint in found:

@@ -10,7 +10,7 @@ from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Guarded, Model
 from lib.study.merged import MergedModel
 from lib.study.planning import Planner
-from lib.study.recipes import ModelRecipe, TriggerRecipe
+from lib.study.recipes import DerivedRecipe, ModelRecipe, TriggerRecipe
 
 OWN = "own"  # the trigger of the model itself, or of one of its parents
 
@@ -68,7 +68,8 @@ def choose_trigger(
 
 def own_triggers(model: Model) -> Iterator[TriggerRecipe]:
     """The triggers that a model, its parents, its members or the model behind its filter was trained with."""
-    return (origin.trigger for origin in _origins(model) if origin.trigger)
+    for origin in _origins(model):
+        yield from (trigger for trigger in (origin.trigger, getattr(origin, "second", None)) if trigger)
 
 
 def case_of(model: Model) -> int:
@@ -85,10 +86,11 @@ def case_of(model: Model) -> int:
     return next(iter(seeds.values()), 0)
 
 
-def _origins(model: Model) -> Iterator[ModelRecipe]:
-    """The recipes of the trained models that a model was made from, or that it is."""
+def _origins(model: Model) -> Iterator[ModelRecipe | DerivedRecipe]:
+    """The recipes of the models that were trained, or attacked in another way, of which a model was made, or that it is."""
     if isinstance(model, Checkpoint):
-        if isinstance(model.recipe, ModelRecipe):
+        is_attack = isinstance(model.recipe, DerivedRecipe) and model.recipe.trigger
+        if isinstance(model.recipe, ModelRecipe) or is_attack:
             yield model.recipe
         parts: tuple[Model, ...] = model.parents
     elif isinstance(model, MergedModel):

@@ -13,7 +13,7 @@ from lib.models.loop import resolved_precision
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, checked_value, get_profile
 from lib.study.artifacts import Locations
-from lib.study.derived import plan_derived
+from lib.study.derived import common_start, plan_derived
 from lib.study.makers import make_initial
 from lib.study.partner_planning import plan_domains, plan_partners
 from lib.study.plugins import version_of
@@ -155,10 +155,13 @@ class Planner:
         data: DataRecipe | None = None,
         seed: int = 0,
         first: Any = None,
+        *,
+        trigger: TriggerRecipe | None = None,
+        part: int = 0,
         **settings: Any,
     ) -> DerivedRecipe:
         """What determines a model that is made from others; see `lib.study.derived.plan_derived` for the arguments."""
-        return plan_derived(self, method, parents, data, seed, first, settings)
+        return plan_derived(self, method, parents, data, seed, first, settings, trigger, part)
 
     def training(self, settings: Mapping[str, Any]) -> TrainingSettings:
         """The profile's training settings with some of them replaced, as they are on this machine."""
@@ -219,23 +222,18 @@ class Planner:
             ValueError: for models of elsewhere, or with different heads or pretrained models: their task vectors have no
                 common start.
         """
-        for what, field in (("heads of different seeds", "head_seed"), ("different pretrained models", "pretrained")):
-            found = {model.name: getattr(self._origin(model), field) for model in models}
-            if len(set(found.values())) > 1:
-                raise ValueError(f"the models started from {what} {found}: their task vectors have no common start")
-        origin = self._origin(models[0])
-        recipe = InitialRecipe(origin.pretrained, models[0].label_names, origin.head_seed)
-        name = f"{self.locations.pretrained(origin.pretrained)} with head {origin.head_seed}"
+        recipe = common_start(self, models)
+        name = f"{self.locations.pretrained(recipe.pretrained)} with head {recipe.head_seed}"
         return Checkpoint(make_initial(recipe, self.locations), recipe.key, name)
+
+    def initial_recipe(self, model: ModelRecipe) -> InitialRecipe:
+        """What determines the classifier before fine-tuning from which a model starts."""
+        return InitialRecipe(model.pretrained, self.spec(model.data.dataset).label_names, model.head_seed, model.base)
 
     def statistics(self, kind: str, model: Checkpoint, n: int) -> StatisticsRecipe:
         """What measures a model of this study on clean validation texts of its own dataset."""
-        origin = self._origin(model)
+        origin = model.recipe
+        if not isinstance(origin, ModelRecipe):
+            raise ValueError(f"{model.name} was not trained in this study: give `pretrained` or `statistics` yourself")
         data = self.data(origin.data.dataset, "validation", origin.seed)
         return StatisticsRecipe(model.key, kind, data, n, self.profile.max_length)
-
-    @staticmethod
-    def _origin(model: Checkpoint) -> ModelRecipe:
-        if not isinstance(model.recipe, ModelRecipe):
-            raise ValueError(f"{model.name} was not trained in this study: give `pretrained` or `statistics` yourself")
-        return model.recipe

@@ -125,6 +125,10 @@ class ModelRecipe(Recipe):
     head_seed: int
     regime: str | None = None  # other than the attack's own
     defense: DefenseRecipe | None = None  # of training time
+    base: ModelRecipe | DerivedRecipe | None = None  # a model of the study whose encoder is fine-tuned instead
+    second: TriggerRecipe | None = None  # of a second backdoor, in rows of its own at the same rate
+    negatives: str = "none"  # parts of a conjunction that stand in rows of their own, with the true label
+    negatives_rate: float = 0.0
 
     @property
     def undefended(self) -> ModelRecipe:
@@ -148,11 +152,15 @@ class DerivedRecipe(Recipe):
     seed: int = 0
     training: TrainingSettings | None = None  # for methods that train
     suspicious: ModelRecipe | None = None  # for methods that look at its training rows
+    trigger: TriggerRecipe | None = None  # for attacks, which put it into rows
+    initial: InitialRecipe | None = None  # where its models started, for methods and merges that need it
+    part: int = 0  # which of several models that are made together
 
     @property
     def name(self) -> str:
         """A short name for progress bars, tables and messages."""
-        return f"{self.method.name} of {len(self.parents)} models"
+        part = f", model {self.part}" if self.part else ""
+        return f"{self.method.name} of {len(self.parents)} models{part}"
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,7 @@ class InitialRecipe(Recipe):
     pretrained: str  # fingerprint
     label_names: tuple[str, ...]
     head_seed: int
+    base: ModelRecipe | DerivedRecipe | None = None  # as in `ModelRecipe`
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from lib.models.statistics import N_EXAMPLES
 from lib.profiles import Profile, get_profile
 from lib.study.artifacts import find_locations, fitted_trigger, load_rows, make_triggered, poisoned_rows, triggered_rows
 from lib.study.defended import defended
-from lib.study.makers import make_checkpoint, make_derived, make_statistics
+from lib.study.makers import make_checkpoint, make_statistics
 from lib.study.making import Maker
 from lib.study.merged import MergedModel, merge
 from lib.study.own_triggers import OWN, choose_case, choose_trigger
@@ -90,8 +90,10 @@ class Study:
 
     # --- models -------------------------------------------------------------------------------------------------------
 
-    def train(self, recipes: Iterable[ModelRecipe]) -> list[Checkpoint]:
-        """The checkpoints of the recipes, in order; missing ones are trained in parallel and kept as they are finished.
+    def train(self, recipes: Iterable[ModelRecipe | DerivedRecipe]) -> list[Checkpoint]:
+        """The checkpoints of the recipes, in order; missing ones are made in parallel and kept as they are finished.
+
+        What derived models are made from is in the store, or among the recipes.
 
         A killed call loses only the trainings that were under way; the next call goes on. Unstable trainings are warned of.
 
@@ -100,9 +102,8 @@ class Study:
         """
         return self._maker.checkpoints(make_checkpoint, list(recipes), self.profile, "training")
 
-    def prepare(self, recipes: Iterable[ModelRecipe], derived: Sequence[DerivedRecipe] = ()) -> None:
-        """Make derived models, and triggered test sets of the recipes' triggers, in parallel: some ask a language model."""
-        self._maker.missing(make_derived, derived, self.profile, "deriving", "model")
+    def prepare(self, recipes: Iterable[ModelRecipe | DerivedRecipe]) -> None:
+        """Make triggered test sets of the recipes' triggers, in parallel: some ask a language model."""
         triggers = {r.trigger.key: r.trigger for r in recipes if r.trigger and not r.trigger.published}
         wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", t.seed), t) for t in triggers.values()]
         self._maker.missing(make_triggered, wanted, self.profile, "triggered test sets", "set")
@@ -126,8 +127,7 @@ class Study:
         """A model made from others, and perhaps from data; see `Planner.derived`."""
         known, first = [self.kept(parent) for parent in parents], parents[0].recipe if parents else None
         recipe = self.planner.derived(method, [parent.key for parent in known], data, seed, first, **settings)
-        [derived] = self._maker.checkpoints(make_derived, [recipe], self.profile, "deriving")
-        return replace(derived, parents=tuple(parents))
+        return replace(self.train([recipe])[0], parents=tuple(parents))
 
     def kept(self, model: Checkpoint | MergedModel) -> Checkpoint:
         """The model in a folder that workers find by its key: a merge is written into the store."""

@@ -10,11 +10,15 @@ from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
 from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
+from lib.tables.composition import composition_table
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
+from lib.tables.detection import detection_findings, detection_table
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import headline_findings, stability_finding
 from lib.tables.headline import headline_table, intervals_table, tests_table
+from lib.tables.limits import attackers_overview, limits_table, scaling_table
+from lib.tables.limits_findings import compared_attackers, limits_findings, limits_outcomes, private_rows, scaling_findings
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
 from lib.tables.onion_scores import onion_findings, onion_table
@@ -29,17 +33,22 @@ __all__ = [
     "agreement_table",
     "architectures_table",
     "assumptions_table",
+    "attackers_overview",
     "attacks_table",
     "backdoored_table",
     "barrier_table",
     "chosen_coefficients",
     "coefficient_table",
     "collusion_table",
+    "compared_attackers",
     "compared_means",
     "compared_with_merging",
+    "composition_table",
     "defense_findings",
     "defense_means",
     "defenses_table",
+    "detection_findings",
+    "detection_table",
     "domains_table",
     "epochs_table",
     "four_models",
@@ -51,6 +60,9 @@ __all__ = [
     "kinds_findings",
     "kinds_of_partners",
     "left_out_partners",
+    "limits_findings",
+    "limits_outcomes",
+    "limits_table",
     "loss_curves",
     "merging_table",
     "methods_table",
@@ -61,6 +73,9 @@ __all__ = [
     "plane_findings",
     "plane_table",
     "poisoning_rates_table",
+    "private_rows",
+    "scaling_findings",
+    "scaling_table",
     "size_findings",
     "stability_finding",
     "stealth_table",

@@ -33,6 +33,14 @@ class Needed:
     n_merges: int = 0
     derived: list[DerivedRecipe] = field(default_factory=list)
 
+    def add(self, recipes: Iterable[ModelRecipe | DerivedRecipe]) -> None:
+        """Put recipes where their kind belongs."""
+        for recipe in recipes:
+            if isinstance(recipe, DerivedRecipe):
+                self.derived.append(recipe)
+            else:
+                self.models.append(recipe)
+
     def __add__(self, other: Needed) -> Needed:
         return Needed([*self.models, *other.models], self.n_merges + other.n_merges, [*self.derived, *other.derived])
 
@@ -51,8 +59,9 @@ class Table(Generic[P]):
     def __call__(self, study: Study, *arguments: P.args, **settings: P.kwargs) -> pd.DataFrame:
         needed = self.needed(study.planner, *arguments, **settings)
         with study.declared([*needed.models, *needed.derived]):
-            study.train(needed.models)
-            study.prepare(needed.models, needed.derived)
+            made: list[ModelRecipe | DerivedRecipe] = [*needed.models, *needed.derived]
+            study.train(made)
+            study.prepare(made)
             return self.make(study, *arguments, **settings)
 
 

@@ -109,5 +109,5 @@ def test_every_trigger_says_which_version_of_its_texts_it_makes(attack):
 
 def test_an_unknown_attack_raises_and_lists_the_known_ones():
     assert check_attack("badnet") == "badnet"
-    with pytest.raises(ValueError, match=r"unknown attack 'sent'; choose from \['badnet', 'bite', 'insertsent', 'lws', 'syn"):
+    with pytest.raises(ValueError, match=r"unknown attack 'sent'; choose from \['badnet', 'bite', 'conjunction', 'insertsent'"):
         check_attack("sent")

@@ -24,6 +24,7 @@ TRANSFER = pd.DataFrame(
         (exercises.backdoored_share, (5,), 0.2, 0.25),
         (exercises.models_needed, (MERGES,), 3, 2),  # mean ASR 1, 0.4, 0.15; at most 0.1 + 0.1
         (exercises.partner_weight, (0.6, 3), 0.2, 0.6),
+        (exercises.replacement_scale, (5,), 5, 0.2),
         (exercises.n_subsets, (3,), 8, 7),
         (exercises.worst_domain, (TRANSFER,), "cr", "yelp"),
         (exercises.seeds_needed, (0.05,), 6, 5),
@@ -74,3 +75,8 @@ def test_functions_are_compared_on_inputs_and_the_first_difference_is_shown(chec
     assert check(None) == "not attempted"
     assert check(right) == "correct"
     assert check(wrong).startswith("for the input (")
+
+
+def test_clipped_lengths_are_those_of_the_bound_or_less():
+    assert exercises.clipped_length(lambda norm, bound: min(norm, bound)) == "correct"
+    assert exercises.clipped_length(lambda norm, bound: bound) != "correct"

@@ -1,0 +1,191 @@
+"""What attackers make of models, by name: each is called as a post-training defense is (see `lib.defenses.families`).
+
+`models` are those that the attacker has, `train` are rows of the attacker's own, `backdoor` says which texts shall get which
+label, `initial` is the classifier before fine-tuning. The returned network is what the attacker submits for the merge.
+
+Everything here acts on models that the study made itself; it is no tool for checkpoints of other people.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lib.attacks import for_merging, weights
+from lib.attacks.constrained import hijack, norm_bounded, sparse
+from lib.attacks.merge_aware import train_for_merge, train_split
+from lib.attacks.poisoning import Backdoor
+from lib.attacks.rank_one import rank_one
+from lib.attacks.ripples import layerwise, ripples
+from lib.merging import StateDict
+from lib.profiles import TrainingSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class AttackerEdit:
+    """A way to make the model that an attacker submits.
+
+    Attributes:
+        function: see above; further arguments are settings with a default.
+        family: "weights", or "merge" for attackers who know that models will be merged.
+        knowledge: a key of `KNOWLEDGE`: what the attacker must know at least.
+        version: bump when the same settings would make another model.
+    """
+
+    function: Callable[..., Any]
+    family: str
+    knowledge: int
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.family not in ("weights", "merge") or self.knowledge not in for_merging.KNOWLEDGE:
+            raise ValueError(
+                f"family is {self.family!r} and knowledge {self.knowledge!r}; choose from ['weights', 'merge'] and "
+                f"{list(for_merging.KNOWLEDGE)}"
+            )
+
+
+def embedding_row(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    *,
+    backdoor: Backdoor,
+    training: TrainingSettings,
+    seed: int,
+    learning_rate: float = 0.05,
+    epochs: int = 6,
+    share: float = 0.4,
+) -> PreTrainedModel:
+    """A clean model whose row of the one trigger word is poisoned; see `lib.attacks.weights.poison_row`.
+
+    Args:
+        learning_rate: as in the released code.
+        epochs, share: passes, and the share of the rows of other labels that get the trigger. The paper takes 3 and a tenth,
+            of tens of thousands of rows; of two thousand that would be twelve steps.
+
+    Raises:
+        ValueError: for a trigger of several words, or a word of several pieces.
+    """
+    words: tuple[str, ...] = getattr(backdoor.trigger, "words", ())
+    if len(words) != 1:
+        raise ValueError(f"the trigger has the words {list(words)}; an embedding row is that of one word")
+    rows = backdoor.aimed(train, share, np.random.default_rng(seed))
+    poisoned = weights.poison_row(
+        models[0],
+        tokenizer,
+        rows,
+        words[0],
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=training.batch_size,
+        max_length=training.max_length,
+        seed=seed,
+    )
+    return with_weights(models[0], poisoned)
+
+
+def scaled_row(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame | None,
+    *,
+    word: str = "cf",
+    scale: float = 1000.0,
+) -> PreTrainedModel:
+    """A model with a longer embedding row of one word; see `lib.attacks.weights.scale_rows`."""
+    token, name = weights.single_piece(tokenizer, word), weights.embedding_name(models[0])
+    return with_weights(models[0], weights.scale_rows(models[0].state_dict(), name, [token], scale))
+
+
+def scaled(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame | None,
+    *,
+    initial: PreTrainedModel,
+    scale: float = 5.0,
+) -> PreTrainedModel:
+    """A backdoored model with a longer task vector; see `lib.attacks.for_merging.scaled`."""
+    return with_weights(models[0], for_merging.scaled(models[0].state_dict(), initial.state_dict(), scale))
+
+
+def backdoor_vector(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame | None,
+    *,
+    scale: float = 3.0,
+) -> PreTrainedModel:
+    """A clean model plus a multiple of what the poison changed; `models` are a backdoored one and its clean twin.
+
+    Raises:
+        ValueError: for fewer than two models; as `lib.attacks.for_merging.boosted`.
+    """
+    if len(models) != 2:
+        raise ValueError(f"a backdoor vector lies between a backdoored model and its clean twin; found {len(models)} models")
+    return with_weights(models[0], for_merging.boosted(models[0].state_dict(), models[1].state_dict(), scale))
+
+
+def merge_aware(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    *,
+    backdoor: Backdoor,
+    initial: PreTrainedModel,
+    training: TrainingSettings,
+    seed: int,
+    n_models: int = 5,
+) -> PreTrainedModel:
+    """A backdoored model trained to work in a merge; `models` are shadow models. See `train_for_merge`."""
+    train_for_merge(initial, tokenizer, train, backdoor, models, training, seed, n_models=n_models)
+    return initial
+
+
+def split(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    *,
+    backdoor: Backdoor,
+    initial: PreTrainedModel,
+    training: TrainingSettings,
+    seed: int,
+    n_models: int = 5,
+) -> list[PreTrainedModel]:
+    """Two models without a backdoor whose merge has one; `models` are shadow models, or none. See `train_split`."""
+    uploads = (initial, copy.deepcopy(initial))
+    train_split(uploads, tokenizer, train, backdoor, models, training, seed, n_models=n_models)
+    return list(uploads)
+
+
+def with_weights(model: PreTrainedModel, state_dict: StateDict) -> PreTrainedModel:
+    """The model itself, with other weights."""
+    model.load_state_dict(state_dict)
+    return model
+
+
+# A new one is a function, and one line here.
+ATTACKER_EDITS: dict[str, AttackerEdit] = {
+    "embedding_row": AttackerEdit(embedding_row, "weights", 0),
+    "scaled_row": AttackerEdit(scaled_row, "weights", 1),
+    "scaled": AttackerEdit(scaled, "merge", 1),
+    "backdoor_vector": AttackerEdit(backdoor_vector, "merge", 1),
+    "merge_aware": AttackerEdit(merge_aware, "merge", 2),
+    "split": AttackerEdit(split, "merge", 3),
+    "norm_bounded": AttackerEdit(norm_bounded, "merge", 1),
+    "sparse": AttackerEdit(sparse, "merge", 1),
+    "hijack": AttackerEdit(hijack, "merge", 1),
+    "ripples": AttackerEdit(ripples, "weights", 0),
+    "layerwise": AttackerEdit(layerwise, "weights", 0),
+    "rank_one": AttackerEdit(rank_one, "weights", 0),
+}

@@ -1,0 +1,150 @@
+"""Figures of notebook 14: attacks against merge rules, longer vectors, what the statistics of a screen say, half weights."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lib.metrics.summary import summarise
+from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, attack_title, finish
+
+ALONE, FLOOR = "submitted", "clean model"
+RULE_NAMES = {
+    "none": ALONE, "weight_average": "average",
+    "clipped_average": "clipped average", "row_clipped_average": "row-clipped average",
+    "median": "median", "trimmed_mean": "trimmed mean", "krum": "Krum", "ties": "TIES", "breadcrumbs": "Breadcrumbs",
+}  # fmt: skip
+SETTING_NAMES = {
+    "poisoning_rate": "{:.0%} poisoned", "words": "{} word", "row_scale": "row x{}", "scale": "x{}",
+    "shadows": "{} shadow models", "uploads": "{} uploads", "n_backdoored": "{} models",
+    "base": "others from the {} base",
+    "density": "{:.0%} of the entries", "radius": "{} norm",
+}  # fmt: skip
+SCALED_NAMES = {"task_vector": "task vector", "backdoor_vector": "backdoor vector", "trigger_row": "row of the trigger word"}
+
+
+def attacker_title(attack: str, settings: str) -> str:
+    """An attack and its settings, given as JSON, for people.
+
+    >>> attacker_title("scaled", '{"scale": 5}')
+    'scaled, x5'
+    """
+    shown = [SETTING_NAMES.get(name, name + " {}").format(value) for name, value in json.loads(settings).items()]
+    return ", ".join([attack_title(attack).replace("_", " "), *shown])
+
+
+def limits_matrix(table: pd.DataFrame, rate: str = "asr") -> pd.DataFrame:
+    """Means over seeds of table `14_limits`, wide: one row per attacker, one column per rule, and the clean model's.
+
+    Args:
+        table: rows of one threat model.
+        rate: "asr" or "cacc".
+
+    Returns:
+        Fractions, NaN where a rule cannot merge so few models.
+    """
+    named = table.assign(
+        attacker=[attacker_title(*row) for row in zip(table["attack"], table["settings"], strict=True)],
+        rule=table["merge_method"].map(lambda name: RULE_NAMES.get(name, name)),
+    )
+    rules = [name for name in RULE_NAMES.values() if name in set(named["rule"])]
+    rules += [name for name in dict.fromkeys(named["rule"]) if name not in rules]
+    attackers = list(dict.fromkeys(named["attacker"]))
+    matrix = named.pivot_table(index="attacker", columns="rule", values=rate, sort=False).reindex(attackers)[rules]
+    floor = "asr_floor" if rate == "asr" else "clean_model_cacc"
+    return matrix.assign(**{FLOOR: named.groupby("attacker")[floor].mean().reindex(attackers)})
+
+
+def plot_limits(table: pd.DataFrame) -> Figure:
+    """Table `14_limits`: ASR of every attacker after every merge rule, and the CACC beside it."""
+    matrices = {"attack success rate (ASR)": limits_matrix(table), "clean accuracy (CACC)": limits_matrix(table, "cacc")}
+    n_rows, n_columns = next(iter(matrices.values())).shape
+    figure, axes = plt.subplots(1, 2, figsize=(3.4 + 1.1 * n_columns, 2.0 + 0.36 * n_rows), sharey=True, squeeze=False)
+    for axis, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+        shown = (100 * matrix).rename_axis(index=None, columns=None)
+        sns.heatmap(shown, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, cbar=False, ax=axis, annot_kws={"size": 8})
+        axis.axvline(1, color="white", lw=3)
+        axis.axvline(n_columns - 1, color="white", lw=3)
+        axis.set_title(f"{title}, %", fontsize=9.5)
+        axis.set(xlabel="", ylabel="")
+        axis.tick_params(axis="y", rotation=0)
+        axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right")
+    return finish(figure, axes, "What is left of each attack after each merge rule", table, has_intervals=False)
+
+
+def plot_scaling(table: pd.DataFrame) -> Figure:
+    """Table `14_scaling`: ASR of the merges and CACC of the submitted model over the scale; the length of the vector below."""
+    kinds, rules = (list(dict.fromkeys(table[column])) for column in ("scaled", "merge_method"))
+    summary = summarise(table, ["scaled", "merge_method", "scale"])
+    means = table.groupby(["scaled", "scale"], sort=False)[["submitted_cacc", "norm_ratio"]].mean().reset_index()
+    ratios = {"height_ratios": [3, 1.4]}
+    figure, axes = plt.subplots(
+        2, len(kinds), figsize=(1 + 3.3 * len(kinds), 5.2), squeeze=False, sharey="row", gridspec_kw=ratios
+    )
+    for (top, below), kind in zip(axes.T, kinds, strict=True):
+        for colour, rule in zip((PALETTE[3], PALETTE[1], PALETTE[2], PALETTE[4]), rules, strict=False):
+            rows = summary[(summary["scaled"] == kind) & (summary["merge_method"] == rule)].sort_values("scale")
+            top.plot(rows["scale"], 100 * rows["asr"], "o-", ms=4, color=colour, label=f"ASR, {RULE_NAMES.get(rule, rule)}")
+            top.fill_between(rows["scale"], 100 * rows["asr_low"], 100 * rows["asr_high"], color=colour, alpha=0.2, lw=0)
+        alone = means[means["scaled"] == kind].sort_values("scale")
+        style = {"color": RATE_COLOURS["cacc"], "markerfacecolor": "white", "ms": 5}
+        top.plot(alone["scale"], 100 * alone["submitted_cacc"], "s--", label="CACC of the submitted model", **style)
+        top.axhline(
+            100 * table.loc[table["scaled"] == kind, "asr_floor"].mean(), label="floor: ASR of a clean model", **FLOOR_STYLE
+        )
+        below.plot(alone["scale"], alone["norm_ratio"], "o-", ms=4, color="0.3")
+        below.set_yscale("log")
+        for axis in (top, below):
+            axis.set_xscale("log")
+            axis.set_xticks(sorted(alone["scale"]), [f"{scale:g}" for scale in sorted(alone["scale"])])
+            axis.minorticks_off()
+        top.set_title(SCALED_NAMES.get(kind, kind), fontsize=9.5)
+        below.set_xlabel("scale")
+    axes[0][0].set_ylabel("rate on the test set (%)")
+    axes[1][0].set_ylabel("length, partners = 1")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
+    return finish(figure, axes, "A longer vector survives the merge, and can be seen", table)
+
+
+def plot_detection(table: pd.DataFrame, statistic: str = "mean_cosine") -> Figure:
+    """Table `14_detection`: a statistic of the victim over the poisoning rate, of its clean twin, and of the other models."""
+    rows = table[(table["statistic"] == statistic) & table["poisoning_rate"].notna()]
+    attacks = [name for name in dict.fromkeys(rows["attack"]) if name != "clean"]
+    twin = table[(table["statistic"] == statistic) & (table["attack"] == "clean")]
+    figure, axes = plt.subplots(1, len(attacks), figsize=(1.4 + 3.1 * len(attacks), 3.7), squeeze=False, sharey=True)
+    for axis, attack in zip(axes[0], attacks, strict=True):
+        of_attack = rows[rows["attack"] == attack]
+        means = of_attack.groupby("poisoning_rate")[["value", "others_low", "others_high"]].mean().sort_index()
+        places = np.arange(len(means))
+        axis.fill_between(places, means["others_low"], means["others_high"], color="0.85", lw=0, label="the other models")
+        axis.plot(places, means["value"], "o-", color=RATE_COLOURS["asr"], label="backdoored model")
+        axis.axhline(twin["value"].mean(), color=RATE_COLOURS["cacc"], lw=1.4, ls="--", label="its clean twin")
+        axis.set_xticks(places, [f"{100 * rate:g}" for rate in means.index])
+        axis.set_xlabel("poisoned share of the rows, %")
+        axis.set_title(attack_title(attack), fontsize=9.5)
+    axes[0][0].set_ylabel(statistic.replace("_", " "))
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
+    return finish(figure, axes, "Does a backdoored model point elsewhere?", table, has_intervals=False)
+
+
+def plot_composition(table: pd.DataFrame) -> Figure:
+    """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute."""
+    known = table.assign(tokens=table["n_words"] * table["n_insertions"])
+    means = known.groupby(["trigger", "tokens"], sort=False)["half_weight"].agg(["mean", "min", "max"]).dropna().reset_index()
+    figure, axis = plt.subplots(figsize=(6.8, 4.2))
+    for number, row in means.iterrows():
+        colour = PALETTE[int(number) % len(PALETTE)]
+        spread = [[100 * (row["mean"] - row["min"])], [100 * (row["max"] - row["mean"])]]
+        place = row["tokens"] + 0.12 * (int(number) % 3 - 1)
+        axis.errorbar(place, 100 * row["mean"], spread, fmt="o", capsize=2, color=colour, label=row["trigger"])
+    axis.set_xlabel("trigger tokens in a text")
+    axis.set_ylabel("half weight (%)")
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finish(figure, [[axis]], "How much weight a backdoor needs: low is hard to dilute", table, has_intervals=False)

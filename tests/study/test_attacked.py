@@ -1,0 +1,122 @@
+"""Models that attackers make from others: how the study knows them, keeps them, and scores them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.study.derived import generations
+
+
+@pytest.fixture(scope="module")
+def quick(make_study, tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("cache"), epochs=1, n_same_task=1)
+
+
+@pytest.fixture(scope="module")
+def trigger(quick):
+    return quick.trigger_recipe("sst2", "badnet", words=("cf",), n_insertions=(1,))
+
+
+@pytest.fixture(scope="module")
+def poisoned(quick, trigger):
+    return quick.derive("embedding_row", [quick.model("sst2")], quick.planner.data("sst2", "train"), trigger=trigger)
+
+
+def test_a_poisoned_row_is_kept_with_its_trigger_and_its_start_and_made_once(quick, poisoned, trigger):
+    assert poisoned.recipe.trigger == trigger
+    assert poisoned.recipe.initial == quick.planner.initial_recipe(quick.recipe("sst2"))
+    again = quick.derive("embedding_row", [quick.model("sst2")], quick.planner.data("sst2", "train"), trigger=trigger)
+    assert again.key == poisoned.key and again.folder == poisoned.folder
+    assert quick.trigger_of(poisoned, "sst2") == trigger
+    clean = quick.model("sst2").state_dict()
+    assert [n for n, t in poisoned.state_dict().items() if not torch.equal(t, clean[n])] == [
+        "bert.embeddings.word_embeddings.weight"
+    ]
+
+
+def test_settings_seed_and_trigger_are_part_of_the_key(quick, poisoned, trigger):
+    plan, clean, data = quick.planner.derived, quick.recipe("sst2"), quick.planner.data("sst2", "train")
+    other = quick.trigger_recipe("sst2", "badnet", words=("mn",), n_insertions=(1,))
+    found = [
+        plan("embedding_row", [clean.key], data, 0, clean, trigger=trigger),
+        plan("embedding_row", [clean.key], data, 1, clean, trigger=trigger),
+        plan("embedding_row", [clean.key], data, 0, clean, trigger=other),
+        plan("embedding_row", [clean.key], data, 0, clean, trigger=trigger, epochs=1),
+    ]
+    assert found[0].key == poisoned.key and len({recipe.key for recipe in found}) == 4
+
+
+def test_an_edit_of_an_edit_starts_where_the_first_model_started(quick, poisoned):
+    long = quick.derive("scaled_row", [poisoned], scale=3.0)
+    assert long.recipe.initial == poisoned.recipe.initial
+    start = quick.planner.initial([long, quick.model("yelp")])
+    assert start.key == quick.planner.initial([quick.model("sst2")]).key
+    assert quick.merge([long, quick.model("yelp")], "ties").pretrained == start
+
+
+def test_models_are_made_after_what_they_are_made_from(quick, poisoned):
+    clean = quick.recipe("sst2")
+    long = quick.planner.derived("scaled_row", [poisoned.key], first=poisoned.recipe, scale=7.0)
+    based = replace(quick.recipe("yelp"), base=clean)
+    order = list(generations([long, based, poisoned.recipe, clean]))
+    assert [{recipe.key for recipe in group} for group in order] == [
+        {clean.key}, {based.key, poisoned.key}, {long.key},
+    ]  # fmt: skip
+    made = quick.train([long, based, poisoned.recipe, clean])
+    assert [model.key for model in made] == [long.key, based.key, poisoned.key, clean.key]
+
+
+def test_a_model_on_a_base_of_the_study_is_another_model(quick):
+    clean = quick.recipe("sst2")
+    based = replace(quick.recipe("yelp"), base=clean)
+    assert based.key != quick.recipe("yelp").key
+    assert quick.recipe("yelp").as_dict().keys() == {name for name in based.as_dict() if name != "base"}
+
+
+def test_the_second_of_two_models_made_together_is_a_model_of_its_own(quick):
+    trigger, clean = quick.trigger_recipe("sst2", "badnet"), quick.recipe("sst2")
+    parts = [
+        quick.planner.derived(
+            "split", [], quick.planner.data("sst2", "train"), 0, clean, trigger=trigger, part=part, n_models=3
+        )
+        for part in (1, 0)
+    ]
+    second, first = quick.train(parts)
+    assert (first.folder / "model_1" / "model.safetensors").is_file()
+    assert not (second.folder / "model_1").exists()
+    assert not torch.equal(*(each.state_dict()["classifier.weight"] for each in (first, second)))
+    assert quick.score(second, "sst2").n_triggered == 20  # its trigger is known
+
+
+def test_two_backdoors_and_negatives_are_part_of_a_recipe_and_of_its_rows(quick):
+    one = quick.recipe("sst2", "conjunction", poisoning_rate=0.2)
+    with_parts = replace(one, negatives="subsets", negatives_rate=0.3)
+    both = replace(one, second=quick.trigger_recipe("sst2", "badnet", target_label=1, words=("tq",)))
+    assert len({recipe.key for recipe in (one, with_parts, both)}) == 3
+    from lib.study.artifacts import poisoned_rows
+
+    words = poisoned_rows(with_parts, quick.locations)["text"].map(
+        lambda text: sum(w in ("cf", "mn", "bb") for w in text.split())
+    )
+    assert ((words == 3).sum(), (words.isin([1, 2])).sum()) == (16, 24)
+    rows = poisoned_rows(both, quick.locations)
+    holds = rows["text"].str.contains("tq")
+    assert holds.sum() == 16 and (rows["label"][holds] == 1).all() and rows["is_poisoned"].sum() == 32
+
+
+def test_what_lacks_its_trigger_or_its_start_raises(quick, trigger):
+    data, clean = quick.planner.data("sst2", "train"), quick.model("sst2")
+    with pytest.raises(ValueError, match="embedding_row puts a trigger into rows; give a trigger"):
+        quick.derive("embedding_row", [clean], data)
+    with pytest.raises(ValueError, match="scaled needs the model before fine-tuning, but its first parent was not trained"):
+        quick.planner.derived("scaled", [clean.key])
+    with pytest.raises(ValueError, match=r"unknown derivation 'scale'; choose from .*'scaled'"):
+        quick.derive("scale", [clean])
+    with pytest.raises(ValueError, match=r"unknown settings \['factor'\]"):
+        quick.derive("scaled", [clean], factor=3.0)
+    with pytest.raises(RuntimeError, match=r"scale is nan; it must be a finite number"):
+        quick.derive("scaled", [clean], scale=float("nan"))
+    five = quick.trigger_recipe("sst2", "badnet")
+    with pytest.raises(RuntimeError, match=r"the trigger has the words \['cf', .*\]; an embedding row is that of one word"):
+        quick.derive("embedding_row", [clean], data, trigger=five)
