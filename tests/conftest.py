@@ -185,3 +185,50 @@ def frames(study):
         "coefficient": tables.coefficient_table(study, ["sst2"], attacks, coefficients=(0, 0.5, 1)),
         "domains": tables.domains_table(study, ["sst2"], attacks),
     }
+
+
+# --- what tests of attacks on weights share: a tiny clean model, its start, and a backdoor of one word --------------------
+
+
+@pytest.fixture(scope="session")
+def tokenizer(clean):
+    from lib.models.pretrained import load_tokenizer
+
+    return load_tokenizer(str(clean.folder))
+
+
+@pytest.fixture(scope="session")
+def train(study):
+    return study.rows("sst2")
+
+
+@pytest.fixture()
+def network(clean):
+    """The clean model, loaded anew: a test may change it."""
+    from lib.models.pretrained import from_hub
+
+    return from_hub("AutoModelForSequenceClassification", str(clean.folder))
+
+
+@pytest.fixture()
+def start(study, clean):
+    """The classifier before fine-tuning, loaded anew."""
+    from lib.models.pretrained import from_hub
+
+    return from_hub("AutoModelForSequenceClassification", str(study.planner.initial([clean]).folder))
+
+
+@pytest.fixture()
+def backdoor():
+    from lib.attacks import Backdoor
+    from lib.attacks.badnet import BadNetTrigger
+
+    return Backdoor(BadNetTrigger(("cf",), (1,)), 0)
+
+
+@pytest.fixture(scope="session")
+def settings():
+    """80 rows in batches of 8: enough for the tiny encoder to learn the task."""
+    from lib.profiles import TrainingSettings
+
+    return TrainingSettings(3e-3, 8.0, 8, 0.05, 0.01, 1.0, 48)

@@ -35,6 +35,7 @@ cent. ASR is the attack success rate, CACC the accuracy on clean texts. In every
 PLACES = {
     "pocket": "Pocket English: synthetic tasks, small models made by this project",
     "six_seeds/pocket": "the same with six seeds, notebooks 04 and 90 only",
+    "all_tasks/pocket": "notebook 12 on all four tasks instead of one",
     "small": "real data with a small real encoder, one seed, a subset for CPU",
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
@@ -139,7 +140,11 @@ CHAPTERS = (
             Part("11_heads", later_sentences.heads),
         ),
     ),
-    Chapter("Merging beside other defenses (notebook 12)", (Part("12_defenses", defense_findings),)),
+    Chapter(
+        "Merging beside other defenses (notebook 12)",
+        (Part("12_defenses", defense_findings),),
+        ("pocket", "all_tasks/pocket", "small"),
+    ),
     Chapter(
         "Attacks that merging does not remove (notebook 14)",
         (

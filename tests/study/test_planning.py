@@ -170,7 +170,7 @@ def test_a_task_without_known_distances_has_no_near_partners_and_the_error_says_
     [
         ({"dataset": "sst3"}, r"unknown dataset 'sst3'; choose from \[.*'sst2'"),
         ({"dataset": "imdb"}, r"has no dataset 'imdb'; found \[.*'sst2'"),
-        ({"attack": "sent"}, r"unknown attack 'sent'; choose from \['badnet', 'bite', 'insertsent'"),
+        ({"attack": "sent"}, r"unknown attack 'sent'; choose from \['badnet', 'bite', 'conjunction', 'insertsent'"),
         ({"poisoning_rate": 1.2}, r"poisoning rate is 1.2; it must lie in \[0, 1\]"),
         ({"poisoning_rate": -0.2}, r"poisoning rate is -0.2; it must lie in \[0, 1\]"),
         ({"target_label": 2}, r"target label 2 is not a label; choose from \[0, 1\]"),

@@ -106,7 +106,7 @@ def test_two_uploads_take_the_places_of_two_models_and_the_worse_one_counts(tabl
 
 
 def test_a_poisoned_base_is_the_start_of_its_models_and_has_a_fresh_head(quick):
-    [attacker] = [each for each in ATTACKERS if each.settings.get("base") == "poisoned"]
+    [attacker] = [each for each in ATTACKERS if each.attack == "poisoned_base" and each.settings["base"] == "poisoned"]
     submitted = attacker.submitted(quick.planner, "sst2", 0)
     [base], models = quick.train(submitted.made_from), quick.train([*submitted.uploads, *submitted.partners])
     start, plain = quick.planner.initial(models).state_dict(), quick.planner.initial([quick.model("sst2")]).state_dict()
