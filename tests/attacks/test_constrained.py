@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib.attacks.constrained import hijack, norm_bounded, sparse
-from lib.attacks.for_merging import largest_entries
+from lib.attacks.for_merging import largest_entries, project
 from lib.merging import distance
 from lib.models.prediction import encode, predict_logits
 from lib.models.pretrained import from_hub
@@ -33,8 +33,10 @@ def test_a_norm_bounded_attacker_goes_no_further_than_the_median_clean_model(
 ):
     models = [from_hub(LOADED, str(clean.folder))]
     begin = weights_of(start)
-    radius = distance(weights_of(models[0]), begin)
-    attacked = norm_bounded(models, tokenizer, train, backdoor=backdoor, initial=start, training=settings, seed=0)
+    radius = 0.6 * distance(weights_of(models[0]), begin)  # nearer than a training goes by itself
+    near = from_hub(LOADED, str(clean.folder))
+    near.load_state_dict(project(weights_of(near), begin, radius))
+    attacked = norm_bounded([near], tokenizer, train, backdoor=backdoor, initial=start, training=settings, seed=0)
     assert distance(weights_of(attacked), begin) <= radius * (1 + 1e-5)
     rows = backdoor.triggered(train, 1.0, np.random.default_rng(9))
     assert share_at_target(attacked, tokenizer, rows) > share_at_target(models[0], tokenizer, rows) + 0.2

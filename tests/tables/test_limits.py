@@ -11,7 +11,7 @@ from lib.merging import distance
 from lib.plots.limits import attacker_title, limits_matrix, plot_limits, plot_scaling
 from lib.tables import limits
 from lib.tables.attackers import ATTACKERS, chosen_attackers
-from lib.tables.limits import COLUMNS, OUTCOMES, RULES, attackers_overview, limits_table, scaling_table
+from lib.tables.limits import COLUMNS, OUTCOMES, RULES, Attacked, attackers_overview, limits_table, scaling_table
 from lib.tables.limits_findings import (
     compared_attackers,
     limits_findings,
@@ -20,6 +20,7 @@ from lib.tables.limits_findings import (
     scaling_findings,
     survivors,
 )
+from lib.tables.submissions import Submitted
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,17 @@ def test_two_uploads_take_the_places_of_two_models_and_the_worse_one_counts(tabl
     assert rows["backdoored_asr"].iloc[0] == max(alone)
     merged = quick.merge([*uploads, quick.partners("sst2")[0]])
     assert rows["asr"].iloc[0] == quick.score(merged, "sst2", "badnet", 0).asr
+
+
+def test_of_several_uploads_the_one_that_obeys_the_trigger_most_counts(quick):
+    clean, victim = quick.recipe("sst2"), quick.recipe("sst2", "badnet")
+    asr = [quick.score(model, "sst2", "badnet").asr for model in quick.train([clean, victim])]
+    assert asr[0] != asr[1]
+    for uploads in ([clean, victim], [victim, clean]):
+        attacked = Attacked(
+            quick, "sst2", 0, Submitted(uploads, victim.trigger, quick.partner_recipes("sst2", "other_domains"))
+        )
+        assert attacked.worst.asr == max(asr)
 
 
 def test_a_poisoned_base_is_the_start_of_its_models_and_has_a_fresh_head(quick):
