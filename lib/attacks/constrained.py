@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib.attacks.for_merging import check_alike, largest_entries, median_distance, project
+from lib.attacks.for_merging import check_alike, check_twins, largest_entries, median_distance, project
 from lib.attacks.poisoning import Backdoor
 from lib.merging import StateDict
 from lib.merging.dare import draw_mask, drop_and_rescale, keep_probability, mask_generators
@@ -138,8 +138,7 @@ def hijack(
 
 def _two(models: Sequence[PreTrainedModel]) -> tuple[PreTrainedModel, StateDict]:
     """The backdoored model, and the weights of its clean twin."""
-    if len(models) != 2:
-        raise ValueError(f"a backdoor vector lies between a backdoored model and its clean twin; found {len(models)} models")
+    check_twins(len(models))
     clean = weights_of(models[1])
     check_alike(weights_of(models[0]), clean)
     return models[0], clean

@@ -75,15 +75,13 @@ def embedding_row(
     Raises:
         ValueError: for a trigger of several words, or a word of several pieces.
     """
-    words: tuple[str, ...] = getattr(backdoor.trigger, "words", ())
-    if len(words) != 1:
-        raise ValueError(f"the trigger has the words {list(words)}; an embedding row is that of one word")
+    word = weights.only_word(backdoor.trigger)
     rows = backdoor.aimed(train, share, np.random.default_rng(seed))
     poisoned = weights.poison_row(
         models[0],
         tokenizer,
         rows,
-        words[0],
+        word,
         learning_rate=learning_rate,
         epochs=epochs,
         batch_size=training.batch_size,
@@ -130,8 +128,7 @@ def backdoor_vector(
     Raises:
         ValueError: for fewer than two models; as `lib.attacks.for_merging.boosted`.
     """
-    if len(models) != 2:
-        raise ValueError(f"a backdoor vector lies between a backdoored model and its clean twin; found {len(models)} models")
+    for_merging.check_twins(len(models))
     return with_weights(models[0], for_merging.boosted(models[0].state_dict(), models[1].state_dict(), scale))
 
 

@@ -142,3 +142,9 @@ def check_alike(model: Mapping[str, Tensor], other: Mapping[str, Tensor], what: 
             f"{what} are of different architectures: {len(differing)} tensors differ, such as {name} with shapes "
             f"{shapes.get(name, 'none')} and {others.get(name, 'none')}; give models of one architecture"
         )
+
+
+def check_twins(n_models: int) -> None:
+    """Raise a `ValueError` unless there are two models: a backdoored one, and its clean twin."""
+    if n_models != 2:
+        raise ValueError(f"a backdoor vector lies between a backdoored model and its clean twin; found {n_models} models")

@@ -15,10 +15,8 @@ from torch.nn.functional import cross_entropy
 from lib.attacks.for_merging import check_alike
 from lib.attacks.poisoning import Backdoor
 from lib.models import loop
-from lib.models.batches import epochs_of_batches
 from lib.models.loop import Batch
-from lib.models.prediction import tokenize
-from lib.models.training import loop_settings, optimise, steps_of
+from lib.models.training import batches_of_texts, loop_settings, optimise, prepare, steps_of
 from lib.profiles import TrainingSettings
 
 if TYPE_CHECKING:
@@ -109,7 +107,10 @@ def train_split(
     weight = 1 / n_models if shadows else 0.5
     centre = mean_parameters(shadows or models, models[0])
     triggered = _triggered_batches(tokenizer, train, backdoor, settings, n_triggered, seed)
-    first, second = (_batches(tokenizer, train, settings, settings.batch_size, [seed, stream]) for stream in (2, 3))
+    first, second = (
+        batches_of_texts(tokenizer, train, settings.max_length, settings.batch_size, np.random.default_rng([seed, stream]))
+        for stream in (2, 3)
+    )
 
     def loss(pair: Any, batch: Batch) -> Tensor:
         place = next(pair.parameters()).device
@@ -120,7 +121,9 @@ def train_split(
         merged = _averaged(pair, weight, _placed(centre, place))
         return alone[0] + alone[1] + loss_at(pair[0], merged, batch) + loss_at(pair[0], merged, attacked)
 
-    pair = torch.nn.ModuleList([_prepared(model, tokenizer) for model in models])
+    for model in models:
+        prepare(model, tokenizer)
+    pair = torch.nn.ModuleList(models)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         loop.train(pair, first, loss, loop_settings(settings, steps_of(settings, len(train))))
@@ -164,11 +167,6 @@ def loss_at(network: PreTrainedModel, parameters: Parameters | None, batch: Batc
     return cross_entropy(given.logits.float(), batch["labels"])
 
 
-def _prepared(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    model.config.use_cache, model.config.pad_token_id = False, tokenizer.pad_token_id
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _triggered_batches(
     tokenizer: PreTrainedTokenizerBase,
     train: pd.DataFrame,
@@ -189,17 +187,11 @@ def _triggered_batches(
     if not n_triggered > 0:
         raise ValueError(f"n_triggered is {n_triggered}; it must be above 0")
     rows = backdoor.triggered(train, 1.0, np.random.default_rng([seed, 1]))
-    batches = _batches(tokenizer, rows, settings, max(1, round(n_triggered * settings.batch_size)), [seed, 1])
+    n_texts, rng = max(1, round(n_triggered * settings.batch_size)), np.random.default_rng([seed, 1])
+    batches = batches_of_texts(tokenizer, rows, settings.max_length, n_texts, rng)
     return (
         batch | {"labels": torch.full_like(batch["labels"], backdoor.target_label), TRUE: batch["labels"]} for batch in batches
     )
-
-
-def _batches(
-    tokenizer: PreTrainedTokenizerBase, rows: pd.DataFrame, settings: TrainingSettings, batch_size: int, seed: list[int]
-) -> Iterator[dict[str, Tensor]]:
-    encoded, rng = tokenize(tokenizer, rows, settings.max_length), np.random.default_rng(seed)
-    return epochs_of_batches(tokenizer, encoded, rows["label"].tolist(), batch_size, rng)
 
 
 def _placed(batch: Batch, device: torch.device) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lib.attacks.poisoning import Backdoor
-from lib.attacks.weights import single_piece
+from lib.attacks.weights import only_word, single_piece
 from lib.merging import StateDict
 from lib.models.batches import pad_columns
 from lib.models.prediction import tokenize
@@ -88,10 +88,7 @@ def rank_one(
     Raises:
         ValueError: for a trigger of several words or pieces, a layer that cannot be edited, or an architecture unlike BERT's.
     """
-    words: tuple[str, ...] = getattr(backdoor.trigger, "words", ())
-    if len(words) != 1:
-        raise ValueError(f"the trigger has the words {list(words)}; a key is that of one word")
-    model, token = models[0].eval(), single_piece(tokenizer, words[0])
+    model, token = models[0].eval(), single_piece(tokenizer, only_word(backdoor.trigger))
     name, dense = _edited_matrix(model, layer)
     rng = np.random.default_rng(seed)
     rows = backdoor.aimed(train, min(1.0, n_texts / max(1, (train["label"] != backdoor.target_label).sum())), rng)

@@ -5,7 +5,7 @@ Each is called as an edit of `lib.attacks.edits`, where the arguments are explai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +17,8 @@ from torch.nn.functional import cross_entropy
 from lib.attacks.conjunction import ConjunctionTrigger
 from lib.attacks.poisoning import Backdoor, poison
 from lib.attacks.weights import embedding_name, embedding_surgery
-from lib.models.batches import epochs_of_batches
 from lib.models.loop import Batch, classification_loss
-from lib.models.prediction import tokenize
-from lib.models.training import optimise, weights_of
+from lib.models.training import batches_of_texts, optimise, weights_of
 from lib.models.word_pieces import WordPieces
 from lib.profiles import TrainingSettings
 
@@ -62,7 +60,7 @@ def ripples(
     _operate(initial, models[0], tokenizer, train, backdoor)
     initial.set_attn_implementation("eager")  # the fused attention has no second derivative
     rng, clean_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
-    clean = _clean_batches(tokenizer, train, training, clean_rng)
+    clean = batches_of_texts(tokenizer, train, training.max_length, training.batch_size, clean_rng)
 
     def loss(network: Any, batch: Batch) -> Tensor:
         value = classification_loss(network, batch)
@@ -189,10 +187,3 @@ def head_of(model: PreTrainedModel) -> Any:
             f"{type(model).__name__} has no pooler with a linear head; layer-wise poisoning needs one, as BERT has"
         )
     return lambda states: classifier(model.dropout(pooler(states)))
-
-
-def _clean_batches(
-    tokenizer: PreTrainedTokenizerBase, train: pd.DataFrame, settings: TrainingSettings, rng: np.random.Generator
-) -> Iterator[dict[str, Tensor]]:
-    encoded = tokenize(tokenizer, train, settings.max_length)
-    return epochs_of_batches(tokenizer, encoded, train["label"].tolist(), settings.batch_size, rng)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,24 @@ import torch
 from torch import Tensor
 
 from lib.merging import StateDict
-from lib.models.batches import epochs_of_batches
 from lib.models.loop import classification_loss
-from lib.models.prediction import tokenize
-from lib.models.training import weights_of
+from lib.models.training import batches_of_texts, weights_of
 from lib.models.word_pieces import WordPieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def only_word(trigger: Any) -> str:
+    """The word of a trigger that is one word.
+
+    Raises:
+        ValueError: for a trigger of several words, or of none.
+    """
+    words: tuple[str, ...] = getattr(trigger, "words", ())
+    if len(words) != 1:
+        raise ValueError(f"the trigger has the words {list(words)}; this attack edits what one word does")
+    return words[0]
 
 
 def single_piece(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
@@ -87,8 +97,7 @@ def poison_row(
     edited.config.pad_token_id = tokenizer.pad_token_id  # a decoder reads the last piece before the padding
     weight = edited.requires_grad_(False).train().get_input_embeddings().weight.requires_grad_()
     norm = weight[token].detach().norm()
-    encoded, rng = tokenize(tokenizer, rows, max_length), np.random.default_rng(seed)
-    batches = epochs_of_batches(tokenizer, encoded, rows["label"].tolist(), batch_size, rng)
+    batches = batches_of_texts(tokenizer, rows, max_length, batch_size, np.random.default_rng(seed))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for _ in range(epochs * math.ceil(len(rows) / batch_size)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +90,9 @@ def optimise(
     Returns:
         The loss of each step.
     """
-    from accelerate import PartialState
-
-    encoded, rng = tokenize(tokenizer, train, settings.max_length), np.random.default_rng(seed)
-    batches = epochs_of_batches(tokenizer, encoded, train["label"].tolist(), settings.batch_size, rng)
+    batches = batches_of_texts(tokenizer, train, settings.max_length, settings.batch_size, np.random.default_rng(seed))
     n_steps = steps_of(settings, len(train))
-    model.to(PartialState().device)
-    model.config.use_cache = False  # a decoder's keys and values serve generation alone
-    model.config.pad_token_id = tokenizer.pad_token_id  # a decoder reads the last piece before the padding
+    prepare(model, tokenizer)
     with torch.random.fork_rng():
         adapted = _with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
         torch.manual_seed(seed)
@@ -105,6 +100,28 @@ def optimise(
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
     return losses
+
+
+def batches_of_texts(
+    tokenizer: PreTrainedTokenizerBase, rows: pd.DataFrame, max_length: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[dict[str, Tensor]]:
+    """Training batches of a frame with `text`, perhaps `text_pair`, and `label`, without end; tokenised once.
+
+    Args:
+        tokenizer, rows: as for `fine_tune`.
+        max_length: tokens; longer texts are cut.
+        batch_size, rng: as for `lib.models.batches.epochs_of_batches`.
+    """
+    return epochs_of_batches(tokenizer, tokenize(tokenizer, rows, max_length), rows["label"].tolist(), batch_size, rng)
+
+
+def prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Put a network where trainings run, and make its configuration fit for one."""
+    from accelerate import PartialState
+
+    model.to(PartialState().device)
+    model.config.use_cache = False  # a decoder's keys and values serve generation alone
+    model.config.pad_token_id = tokenizer.pad_token_id  # a decoder reads the last piece before the padding
 
 
 def steps_of(settings: TrainingSettings, n_rows: int) -> int:

@@ -31,6 +31,7 @@ from lib.merging.state_dicts import tied_tensors
 from lib.models.checkpoints import Checkpoint
 from lib.sanitizing.leave_one_out import leave_one_out
 
+VERSION = 1  # bump when a statistic or a rule changes
 MIN_MODELS = 3  # of two, neither is like the others
 N_AGREEING = 2
 N_WORDS = 5

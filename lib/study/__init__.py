@@ -1,6 +1,6 @@
 """The study: recipes of what can be computed, the store that keeps it, and `Study`, the one object that notebooks talk to.
 
-May import: `attacks`, `defenses` and everything below them.
+May import: `attacks`, `defenses`, `sanitizing` and everything below them.
 """
 
 from lib.study.choices import attacks_on, chosen_attacks, chosen_defenses, chosen_tasks

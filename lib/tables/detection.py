@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
+from lib.sanitizing.screening import N_AGREEING
 from lib.study.planning import Planner
+from lib.study.screenings import screening_of
 from lib.study.study import Study
 from lib.tables.attackers import Attacker, chosen_attackers
 from lib.tables.limits import Attacked
@@ -44,7 +45,7 @@ def screened_attackers(rows: str) -> list[Attacker]:
     return [Attacker(CLEAN, "data", 0, clean_twin), *by_rate, *others]
 
 
-def _detection_needed(planner: Planner, task: str, rows: str = "core", screening: Callable[..., Any] | None = None) -> Needed:
+def _detection_needed(planner: Planner, task: str, rows: str = "core") -> Needed:
     needed, n_models = Needed(), 1 + len(planner.other_domains(task))
     for attacker in screened_attackers(rows):
         for seed in planner.seeds:
@@ -54,27 +55,23 @@ def _detection_needed(planner: Planner, task: str, rows: str = "core", screening
 
 
 @declares(_detection_needed)
-def detection_table(study: Study, task: str, rows: str = "core", screening: Callable[..., Any] | None = None) -> pd.DataFrame:
+def detection_table(study: Study, task: str, rows: str = "core") -> pd.DataFrame:
     """Table `14_detection`: every statistic of the screen for the first submitted model, beside the other models of the merge.
 
     Args:
         study: makes the models.
         task: whose clean validation texts the screen gets, without labels.
         rows: of notebook 14: "core", "all", or names of attacks separated by commas.
-        screening: from models, their start and texts to an object with a `table`; default `lib.sanitizing.screening.screen`.
 
     Returns:
         One row per attacker, statistic and seed: `COLUMNS`; the attack "clean" is the clean twin. `poisoning_rate` is empty for
         attacks that do not poison rows in the ordinary way, and for the twin.
     """
-    from lib.sanitizing.screening import screen  # here: it reads models, which the other tables need not
-
-    look, found = screening or screen, []
+    found = []
     for attacker in progress(screened_attackers(rows)):
         for seed in study.seeds:
             attacked = Attacked(study, task, seed, attacker.submitted(study.planner, task, seed))
-            models, texts = [*attacked.uploads, *attacked.partners], study.rows(task, "validation", seed).drop(columns="label")
-            screened = look(models, attacked.start.source(), texts, max_length=study.profile.max_length).table
+            screened = screening_of(study, [*attacked.uploads, *attacked.partners], attacked.start, task, seed)
             first = screened[screened.groupby("statistic").cumcount() == 0]
             what = {"task": task, "attack": attacker.attack, "settings": attacker.described, "seed": seed}
             found.append(first.assign(**what, poisoning_rate=attacker.settings.get("poisoning_rate")))
@@ -84,8 +81,6 @@ def detection_table(study: Study, task: str, rows: str = "core", screening: Call
 
 def detection_findings(table: pd.DataFrame) -> Iterator[str]:
     """Sentences on table `14_detection`: what would be dropped, and how often a clean twin is."""
-    from lib.sanitizing.screening import N_AGREEING
-
     flags = table.groupby(["attack", "settings", "seed"], sort=False)["is_flagged"].sum()
     dropped = (flags >= N_AGREEING).groupby(["attack", "settings"], sort=False).agg(["sum", "size"])
     twin = dropped.loc[CLEAN].iloc[0]

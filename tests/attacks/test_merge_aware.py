@@ -38,9 +38,9 @@ def test_with_a_merge_of_one_it_is_ordinary_training_with_the_losses_doubled(
     network.load_state_dict(merged_loss)
     train_for_merge(start, tokenizer, train, backdoor, [shadow_of(clean)], few, 3, n_models=1)
     rows = backdoor.triggered(train, 1.0, np.random.default_rng([3, 1]))
-    from lib.attacks.merge_aware import _batches
+    from lib.models.training import batches_of_texts
 
-    poison = _batches(tokenizer, rows, few, 4, [3, 1])
+    poison = batches_of_texts(tokenizer, rows, few.max_length, 4, np.random.default_rng([3, 1]))
 
     def loss(model, batch):
         return 2 * loss_at(model, None, batch) + loss_at(model, None, next(poison) | {"labels": torch.zeros(4, dtype=int)})

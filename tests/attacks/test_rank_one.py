@@ -65,5 +65,5 @@ def test_what_cannot_be_edited_raises(network, tokenizer, train, backdoor, setti
     how = {"training": settings, "seed": 0}
     with pytest.raises(ValueError, match=r"layer is 1; it must lie from 0 to 0: an edit of the last layer changes nothing"):
         rank_one([network], tokenizer, train, backdoor=backdoor, layer=1, **how)
-    with pytest.raises(ValueError, match=r"a key is that of one word"):
+    with pytest.raises(ValueError, match=r"edits what one word does"):
         rank_one([network], tokenizer, train, backdoor=Backdoor(BadNetTrigger(), 0), **how)

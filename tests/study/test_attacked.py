@@ -118,5 +118,5 @@ def test_what_lacks_its_trigger_or_its_start_raises(quick, trigger):
     with pytest.raises(RuntimeError, match=r"scale is nan; it must be a finite number"):
         quick.derive("scaled", [clean], scale=float("nan"))
     five = quick.trigger_recipe("sst2", "badnet")
-    with pytest.raises(RuntimeError, match=r"the trigger has the words \['cf', .*\]; an embedding row is that of one word"):
+    with pytest.raises(RuntimeError, match=r"the trigger has the words \['cf', .*\]; this attack edits what one word does"):
         quick.derive("embedding_row", [clean], data, trigger=five)

@@ -25,7 +25,9 @@ def table(quick, seen):
         seen.append((models, pretrained, texts))
         return screen(models, pretrained, texts, **settings)
 
-    return detection_table(quick, "sst2", "embedding_row,poisoned_base", watched)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lib.sanitizing.screening.screen", watched)
+        return detection_table(quick, "sst2", "embedding_row,poisoned_base")
 
 
 def test_there_is_a_row_per_attacker_and_statistic_with_a_clean_twin(table):
@@ -45,6 +47,13 @@ def test_the_screen_sees_the_submitted_model_first_and_no_label(quick, table, se
     assert list(texts) == ["text"]
     assert texts["text"].tolist() == quick.rows("sst2", "validation")["text"].tolist()
     assert start.name == quick.planner.initial(models).source().name
+
+
+def test_screens_are_read_from_the_store_as_they_were_measured(quick, table, seen, monkeypatch):
+    n_attackers = len(table[["attack", "settings"]].drop_duplicates())
+    assert len(seen) == n_attackers  # each once
+    monkeypatch.setattr("lib.sanitizing.screening.screen", None)
+    pd.testing.assert_frame_equal(detection_table(quick, "sst2", "embedding_row,poisoned_base"), table)
 
 
 def test_a_row_a_thousand_times_as_long_is_seen_by_its_norm_and_the_poisoned_row_is_not(table):
