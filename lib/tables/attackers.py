@@ -16,6 +16,7 @@ from lib.tables.submissions import (
     embedding_row,
     hijack,
     merge_aware,
+    neuba,
     norm_bounded,
     poisoned_base,
     poisoned_data,
@@ -85,6 +86,8 @@ ATTACKERS = (
         for base, knowledge in (("clean", 0), ("poisoned", 4))
         for method in ("ripples", "layerwise", "rank_one")
     ),
+    Attacker("neuba", "weights", 4, neuba, {"base": "clean"}, False),
+    Attacker("neuba", "weights", 4, neuba, {"base": "poisoned"}, False),
 )
 
 
