@@ -26,7 +26,7 @@ SETTING_NAMES = {
     "poisoning_rate": "{:.0%} poisoned", "words": "{} word", "row_scale": "row x{}", "scale": "x{}",
     "shadows": "{} shadow models", "uploads": "{} uploads", "n_backdoored": "{} models",
     "base": "others from the {} base",
-    "density": "{:.0%} of the entries", "radius": "{} norm",
+    "density": "{:.0%} of the entries", "share": "{:.0%} of the entries", "radius": "{} norm",
 }  # fmt: skip
 SCALED_NAMES = {"task_vector": "task vector", "backdoor_vector": "backdoor vector", "trigger_row": "row of the trigger word"}
 

@@ -17,6 +17,7 @@ from lib.tables.submissions import (
     hijack,
     merge_aware,
     neuba,
+    neurotoxin,
     norm_bounded,
     poisoned_base,
     poisoned_data,
@@ -80,6 +81,7 @@ ATTACKERS = (
     Attacker("poisoned_base", "weights", 4, poisoned_base, {"base": "poisoned"}),
     Attacker("sparse", "merge", 1, sparse, {"density": 0.01}, False),
     Attacker("norm_bounded", "merge", 1, norm_bounded, {"radius": "median"}, False),
+    Attacker("neurotoxin", "merge", 2, neurotoxin, {"shadows": 2, "share": 0.95}, False),
     Attacker("hijack", "merge", 1, hijack, {"scale": 2}, False),
     *(
         Attacker(method, "weights", knowledge, partial(poisoned_weights, method=method), {"base": base}, False)

@@ -115,6 +115,14 @@ def norm_bounded(planner: Planner, task: str, seed: int, radius: str) -> Submitt
     return Submitted([upload], trigger, _partners(planner, task, seed), [*known])
 
 
+def neurotoxin(planner: Planner, task: str, seed: int, shadows: int, share: float) -> Submitted:
+    """A BadNet model that learnt only where the attacker's clean models hardly moved."""
+    known, trigger = shadow_models(planner, task, seed, shadows), planner.trigger_recipe(task, "badnet", seed)
+    keys, data = [model.key for model in known], planner.data(task, "train", seed)
+    upload = planner.derived("neurotoxin", keys, data, seed, known[0], trigger=trigger, share=float(share))
+    return Submitted([upload], trigger, _partners(planner, task, seed), [*known])
+
+
 def sparse(planner: Planner, task: str, seed: int, density: float) -> Submitted:
     """A clean model in which BadNet's poison changed a few entries."""
     return _from_twins(planner, task, seed, "sparse", density=float(density))

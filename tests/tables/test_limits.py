@@ -152,6 +152,16 @@ def test_a_base_without_a_label_is_scored_with_the_trigger_that_hits_the_target_
             assert faked.trigger == wanted
 
 
+def test_the_shadow_models_of_an_attacker_are_its_own_and_share_the_head(quick):
+    [attacker] = [each for each in ATTACKERS if each.attack == "neurotoxin"]
+    submitted = attacker.submitted(quick.planner, "sst2", 0)
+    [upload], shadows = submitted.uploads, submitted.made_from
+    assert upload.parents == tuple(shadow.key for shadow in shadows) and len(shadows) == 2
+    assert dict(upload.method.settings)["share"] == 0.95 and upload.trigger == submitted.trigger
+    assert {shadow.head_seed for shadow in shadows} == {0} and len({shadow.data.seed for shadow in [*shadows, upload]}) == 3
+    assert attacker_title(attacker.attack, attacker.described) == "neurotoxin, 2 shadow models, 95% of the entries"
+
+
 def test_private_and_shared_bases_stand_in_different_tables(table):
     private, shared = private_rows(table), private_rows(table, is_shared=True)
     assert len(private) + len(shared) == len(table)
