@@ -275,7 +275,7 @@ def run_family(folder: Path, family: str, methods: Sequence[str], repeats: int) 
     start, *others = models
     output, python = folder / "out", [sys.executable, "-m", "lib.sanitize"]
     for method, ours, given, base in (
-        ("linear", [], models, None),
+        ("linear", ["--method", "weight_average"], models, None),
         ("slerp", ["--method", "slerp"], models[:2], None),
         ("ties", ["--method", "ties", "--set", "trim_scope", "tensor", "--pretrained", str(start)], others, start),
     ):
@@ -303,7 +303,7 @@ def clipped(
     clipped_in_process(models, start, folder, repeats)
     command = [sys.executable, "-m", "lib.sanitize", *map(str, models), "--output", str(folder / "out")]
     rows = {f"ours, {name}": [*command, "--method", name, "--pretrained", str(start)] for name in CLIPPED[1:]}
-    compare({"ours, weight_average": command} | rows, folder / "out", repeats)
+    compare({"ours, weight_average": [*command, "--method", "weight_average"]} | rows, folder / "out", repeats)
     shutil.rmtree(start)
 
 
@@ -317,7 +317,7 @@ def large(folder: Path, repeats: int) -> None:
     size = sum(file.stat().st_size for file in models[0].glob("*.safetensors")) / 1e9
     print(f"2 Llama-shaped models of {size:.2f} GB in {N_SHARDS} shards, bfloat16, {repeats} repeats after a warm-up")
     output, python = folder / "out", [sys.executable, "-m", "lib.sanitize", *map(str, models), "--output", str(folder / "out")]
-    compare({"ours, weight_average": python, "ours, slerp": [*python, "--method", "slerp"]}, output, repeats)
+    compare({f"ours, {name}": [*python, "--method", name] for name in ("weight_average", "slerp")}, output, repeats)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.sanitizing.default_method import DEFAULT_METHOD
+from lib.sanitizing.default_method import DEFAULT_METHOD, FALLBACK
 from lib.sanitizing.provenance import FileHashes
 
 MAX_ERROR = 1000  # characters
@@ -20,11 +20,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("suspect", help="the suspicious model: a folder in Hugging Face format, or a Hub id")
     add("others", nargs="+", metavar="other", help="models fine-tuned from the same pretrained one for the same labels")
     add("--output", required=True, type=Path, help="folder of the merged model; it must not exist")
-    add("--method", default="", help=f"default {DEFAULT_METHOD}; weight_average, ties, ...; an unknown name lists all")
+    add("--method", default="", help=f"default {DEFAULT_METHOD}, or {FALLBACK} where that cannot be; an unknown name lists all")
     add("--weights", nargs="+", type=float, help="one per model, the suspect first; default uniform")
     add("--density", type=float, help="share of entries kept (ties, dare, della, breadcrumbs), in (0, 1]")
     add("--coefficient", type=float, help="scale of the merged task vector (task_arithmetic, ties, dare, ...)")
-    add("--pretrained", help="the model they were fine-tuned from, for methods with task vectors")
+    add("--pretrained", help="the model they were fine-tuned from, for the default and methods with task vectors")
     add(
         "--head",
         choices=("average", "zeros"),

@@ -1,4 +1,4 @@
-"""Attackers who keep to a bound while they train: a short task vector, few changed entries, or a scaled start.
+"""Attackers who keep to a bound while they train: a short task vector, few or unused entries, or a scaled start.
 
 Each is called as an edit of `lib.attacks.edits`, where the arguments are explained, and acts on models of the study only.
 """
@@ -6,6 +6,7 @@ Each is called as an edit of `lib.attacks.edits`, where the arguments are explai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lib.attacks.for_merging import check_alike, check_twins, largest_entries, median_distance, project
+from lib.attacks.merge_aware import mean_parameters
 from lib.attacks.poisoning import Backdoor
 from lib.merging import StateDict
 from lib.merging.dare import draw_mask, drop_and_rescale, keep_probability, mask_generators
@@ -90,6 +92,53 @@ def sparse(
     rows = backdoor.poison(train, poisoning_rate, np.random.default_rng(seed))
     optimise(backdoored, tokenizer, rows, training, seed, on_step=back)
     return backdoored
+
+
+def neurotoxin(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    *,
+    backdoor: Backdoor,
+    initial: PreTrainedModel,
+    training: TrainingSettings,
+    seed: int,
+    share: float = 0.95,
+    poisoning_rate: float = 0.2,
+) -> PreTrainedModel:
+    """A backdoored model that learns only in the entries that honest models hardly move.
+
+    The gradient of all others is set to 0 in every step. Weight decay, which every model has, moves them still.
+
+    Args:
+        models: shadow models, clean ones of the task, at least one.
+        share: of all entries, those in which the mean shadow task vector is smallest, in (0, 1]; 1 is ordinary training.
+        poisoning_rate: of the rows.
+
+    Raises:
+        ValueError: for a share outside (0, 1], no shadow model, one of another architecture, or adapters.
+
+    Source: Zhang et al. 2022, arXiv 2206.10341. There the gradients of one round stand for the task vectors, and the released
+    code takes the share of each tensor or of the whole model.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}; it must lie in (0, 1]")
+    if training.lora_rank:
+        raise ValueError(f"lora_rank is {training.lora_rank}; this attacker masks the gradient of all weights: set it to 0")
+    centre, own = mean_parameters(models, initial), dict(initial.named_parameters())
+    moved = {name: mean - own[name].detach() for name, mean in centre.items()}
+    masks = largest_entries(moved, 1 - share) if share < 1 else {}
+    hooks = [own[name].register_hook(partial(_outside, mask)) for name, mask in masks.items()]
+    rows = backdoor.poison(train, poisoning_rate, np.random.default_rng(seed))
+    optimise(initial, tokenizer, rows, training, seed)
+    for hook in hooks:
+        hook.remove()
+    return initial
+
+
+def _outside(mask: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with the entries of a mask set to 0."""
+    return gradient.masked_fill(mask.to(gradient.device), 0.0)
 
 
 def hijack(

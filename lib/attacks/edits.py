@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from lib.attacks import for_merging, weights
-from lib.attacks.constrained import hijack, norm_bounded, sparse
+from lib.attacks.constrained import hijack, neurotoxin, norm_bounded, sparse
 from lib.attacks.merge_aware import train_for_merge, train_split
+from lib.attacks.neuba import neuba
 from lib.attacks.poisoning import Backdoor
 from lib.attacks.rank_one import rank_one
 from lib.attacks.ripples import layerwise, ripples
@@ -182,7 +183,9 @@ ATTACKER_EDITS: dict[str, AttackerEdit] = {
     "norm_bounded": AttackerEdit(norm_bounded, "merge", 1),
     "sparse": AttackerEdit(sparse, "merge", 1),
     "hijack": AttackerEdit(hijack, "merge", 1),
+    "neurotoxin": AttackerEdit(neurotoxin, "merge", 2),
     "ripples": AttackerEdit(ripples, "weights", 0),
     "layerwise": AttackerEdit(layerwise, "weights", 0),
     "rank_one": AttackerEdit(rank_one, "weights", 0),
+    "neuba": AttackerEdit(neuba, "weights", 4),
 }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lib.metrics.dilution import is_counted, per_doubling, trigger_tokens
 from lib.metrics.summary import summarise
 from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, attack_title, finish
 
@@ -23,7 +26,7 @@ SETTING_NAMES = {
     "poisoning_rate": "{:.0%} poisoned", "words": "{} word", "row_scale": "row x{}", "scale": "x{}",
     "shadows": "{} shadow models", "uploads": "{} uploads", "n_backdoored": "{} models",
     "base": "others from the {} base",
-    "density": "{:.0%} of the entries", "radius": "{} norm",
+    "density": "{:.0%} of the entries", "share": "{:.0%} of the entries", "radius": "{} norm",
 }  # fmt: skip
 SCALED_NAMES = {"task_vector": "task vector", "backdoor_vector": "backdoor vector", "trigger_row": "row of the trigger word"}
 
@@ -135,16 +138,44 @@ def plot_detection(table: pd.DataFrame, statistic: str = "mean_cosine") -> Figur
 
 
 def plot_composition(table: pd.DataFrame) -> Figure:
-    """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute."""
-    known = table.assign(tokens=table["n_words"] * table["n_insertions"])
-    means = known.groupby(["trigger", "tokens"], sort=False)["half_weight"].agg(["mean", "min", "max"]).dropna().reset_index()
-    figure, axis = plt.subplots(figsize=(6.8, 4.2))
-    for number, row in means.iterrows():
-        colour = PALETTE[int(number) % len(PALETTE)]
-        spread = [[100 * (row["mean"] - row["min"])], [100 * (row["max"] - row["mean"])]]
-        place = row["tokens"] + 0.12 * (int(number) % 3 - 1)
-        axis.errorbar(place, 100 * row["mean"], spread, fmt="o", capsize=2, color=colour, label=row["trigger"])
-    axis.set_xlabel("trigger tokens in a text")
-    axis.set_ylabel("half weight (%)")
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finish(figure, [[axis]], "How much weight a backdoor needs: low is hard to dilute", table, has_intervals=False)
+    """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute.
+
+    The line is the least-squares one through triggers of words any of which may do. Rewritten texts have no tokens to count:
+    they stand in a panel of their own, over the share of the words that changed.
+    """
+    known = table.assign(tokens=trigger_tokens(table))
+    known["changed"] = (100 * known["words_changed"]).where(known["tokens"].isna())
+    panels = {"tokens": "trigger tokens in a text", "changed": "edits per 100 words of a text"}
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.2), sharey=True, squeeze=False, gridspec_kw={"width_ratios": [3, 1.4]})
+    colours = dict(zip(dict.fromkeys(table["trigger"]), itertools.cycle(PALETTE), strict=False))
+    for axis, (place, label) in zip(axes[0], panels.items(), strict=True):
+        rows = known[known[place].notna()].groupby("trigger", sort=False)
+        means = rows.agg(
+            x=(place, "mean"), mean=("half_weight", "mean"), low=("half_weight", "min"), high=("half_weight", "max")
+        )
+        for number, (name, row) in enumerate(means[means["mean"].notna()].iterrows()):
+            spread = [[100 * (row["mean"] - row["low"])], [100 * (row["high"] - row["mean"])]]
+            x = row["x"] * 2 ** (0.08 * (number % 3 - 1)) if place == "tokens" else row["x"]
+            mark = "o" if place == "tokens" else "D"
+            axis.errorbar(x, 100 * row["mean"], spread, fmt=mark, capsize=2, color=colours[name], label=name)
+        axis.set_xlabel(label)
+    _draw_line(axes[0][0], known)
+    axes[0][0].set_ylabel("half weight (%)")
+    handles, labels = (
+        found[0] + found[1] for found in zip(*(axis.get_legend_handles_labels() for axis in axes[0]), strict=True)
+    )
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finish(figure, axes, "How much weight a backdoor needs: low is hard to dilute", table, has_intervals=False)
+
+
+def _draw_line(axis: Axes, known: pd.DataFrame) -> None:
+    """Tokens on an axis of doublings, with the line of `per_doubling` where two numbers of tokens are known."""
+    counts = sorted(known["tokens"].dropna().unique())
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts, [f"{count:g}" for count in counts])
+    axis.minorticks_off()
+    rows = known[is_counted(known)]
+    if rows["tokens"].nunique() > 1:
+        start, slope = per_doubling(rows["tokens"], rows["half_weight"])
+        ends = np.array([rows["tokens"].min(), rows["tokens"].max()])
+        axis.plot(ends, 100 * (start + slope * np.log2(ends)), color="0.6", lw=1.2, zorder=1, label="least squares")

@@ -1,4 +1,4 @@
-"""Write the generated documents: `figures/README.md`, and the parts of the READMEs between markers."""
+"""Write the generated documents: `figures/README.md`, parts of the READMEs between markers, and what model cards say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from lib import paths
 from lib.reports.chapters import findings_document
 from lib.reports.learning_path import learning_path
 from lib.reports.overview import answer_block, findings_block
+from lib.reports.protection import protection_block
+from lib.sanitizing.model_card import PROTECTION
 
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end of {name} -->"
 
@@ -34,11 +36,13 @@ def blocks_of(readme: Path, figures: Path) -> dict[str, str]:
     path = {"learning path": learning_path(paths.NOTEBOOKS, readme.parent)}
     if readme.parent != paths.ROOT:
         return path
-    return {"answer": answer_block(figures), "findings": findings_block(figures)} | path
+    blocks = {"answer": answer_block(figures), "findings": findings_block(figures), "protection": protection_block(figures)}
+    return blocks | path
 
 
 def write_reports(figures: Path | None = None) -> list[Path]:
-    """Write `README.md` into a folder of figures; of the folder of the checkout, also the generated parts of its READMEs.
+    """Write `README.md` into a folder of figures; of the folder of the checkout, also the generated parts of its
+    READMEs and what every model card says of whom a merge protects against.
 
     Args:
         figures: default `figures`, or where `FREE_LUNCH_FIGURES` says.
@@ -54,6 +58,7 @@ def write_reports(figures: Path | None = None) -> list[Path]:
             for name, content in blocks_of(readme, figures).items():
                 text = replace_block(text, name, content)
             written[readme] = text
+        written[PROTECTION] = protection_block(figures) + "\n"
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

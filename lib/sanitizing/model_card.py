@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 CHECKS = (
@@ -13,14 +14,7 @@ CHECKS = (
     "no value that is not finite in the result",
     "integer tensors equal in all models",
 )
-# Against whom, in three sentences; the numbers are in the tables of notebook 14.
-PLAIN_AVERAGE = (
-    "A plain average of weights protects against an uploader who was careless, or who poisoned training data and no more: what "
-    "one model alone has learned is divided by the number of models. "
-    "It does not protect against an uploader who expects the merge: a change that was made larger beforehand, one that a "
-    "single embedding row holds, or a backdoor that is split over several uploads can survive it. "
-    "And it cannot remove what the pretrained model or most of the merged models have in common."
-)
+PROTECTION = Path(__file__).with_name("protection.md")  # three sentences, written by `lib.reports` from table `14_limits`
 
 
 def model_card(provenance: Mapping[str, Any], label_names: Sequence[str], screened: str = "") -> str:
@@ -47,12 +41,13 @@ def model_card(provenance: Mapping[str, Any], label_names: Sequence[str], screen
     removed = "\n".join(f"- {field}" for field in provenance["removed"])
     without = f"\n## Removed, because it pointed to code outside transformers\n{removed}\n" if removed else ""
     notes = "".join(f"{note}\n\n" for note in provenance["notes"])
+    protection = PROTECTION.read_text(encoding="utf-8").strip()
     screening = f"\n## Screened before merging\n{screened}\n" if screened else ""
     return (
         f"{front}\n\n# A merge by {provenance['method']}\n\n"
         "The weights of several models of one architecture were merged in order to weaken a backdoor that one of them may have "
         "(Arora et al. 2024, arXiv 2402.19334). A merge lowers the success of an attack; it proves nothing about it.\n\n"
         f"| role | model | SHA-256 of its weights, first digits |\n|---|---|---|\n{rows}\n\n"
-        f"{start}{labels}{notes}## Against whom a plain average protects\n{PLAIN_AVERAGE}\n\n"
+        f"{start}{labels}{notes}## Against whom a merge protects\n{protection}\n\n"
         f"## Settings\n{settings}\n\n## Checked before merging\n{checks}\n{screening}{without}"
     )

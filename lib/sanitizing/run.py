@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib.folders import new_folder
+from lib.merging import get_merge_method
 from lib.profiles import parse_value
 from lib.sanitizing.adapters import is_adapter, merge_adapters
-from lib.sanitizing.default_method import default_method
+from lib.sanitizing.default_method import DEFAULT_HEAD, default_method, named_start
 from lib.sanitizing.model_folders import ModelFolders, model_folder, open_models
 from lib.sanitizing.plan import Plan
 from lib.sanitizing.provenance import FileHashes
@@ -46,8 +47,10 @@ def run(options: argparse.Namespace, hashes: FileHashes) -> None:
         print(*filter(None, [why, merge_adapters(names, options.output, method, options.weights, options.dry_run)]), sep="\n")
         return
     evaluation = _evaluation(options)
+    if not options.method and "pretrained" in get_merge_method(method).needs:
+        options.head = options.head or DEFAULT_HEAD
     plan = _plan(options, names, method)
-    plan, models = replace(plan, notes=(why,) if why else ()), plan.models
+    plan, models = replace(plan, notes=_notes(plan, why, bool(options.pretrained))), plan.models
     print(plan.describe(options.output))
     plan.check_space(options.output)
     if evaluation:
@@ -84,6 +87,13 @@ def _plan(options: argparse.Namespace, names: Sequence[str], method: str) -> Pla
     screening, plan = screen_then_merge(names, method, **opening, **settings)
     print(screening_text(screening))
     return plan
+
+
+def _notes(plan: Plan, why: str, has_pretrained: bool) -> tuple[str, ...]:
+    """Why the merge is not the default, and what could be done about it."""
+    others = [model for model, role in zip(plan.models.checkpoints, plan.roles, strict=True) if role == "other"]
+    hint = "" if has_pretrained or not why else named_start(model.config for model in others)
+    return tuple(filter(None, (why, hint)))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

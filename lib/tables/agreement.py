@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,6 +13,7 @@ import pandas as pd
 from lib.metrics.rates import is_enough
 from lib.metrics.reduction import means_by
 from lib.metrics.summary import points
+from lib.tables.limits_findings import SURVIVES, private_rows
 from lib.tables.verdicts import Part, over_seeds, ratio_over_seeds, verdict
 
 NOT_RUN = "not run"
@@ -101,6 +103,35 @@ def _above_average(table: pd.DataFrame, name: str, rate: str) -> Part:
     return over_seeds(f"{rate.upper()} of {name} minus that of the average", by_seed[name] - by_seed["average"])
 
 
+def _expecting(table: pd.DataFrame) -> list[Part]:
+    """Excess ASR after the average of attackers who submit one model, and know that or with what it will be merged."""
+    private = private_rows(table)
+    return _left_by_average(private[private["knowledge"].isin([1, 2]) & (private["n_backdoored"] == 1)])
+
+
+def _several_uploads(table: pd.DataFrame) -> list[Part]:
+    private = private_rows(table)
+    return _left_by_average(private[private["n_backdoored"] > 1])
+
+
+def _left_by_average(rows: pd.DataFrame) -> list[Part]:
+    merged = rows[rows["merge_method"] == "weight_average"]
+    return [
+        over_seeds(_attacker(str(attack), str(settings)), of_one.groupby("seed")["excess_asr"].mean())
+        for (attack, settings), of_one in merged.groupby(["attack", "settings"], sort=False)
+    ]
+
+
+def _attacker(attack: str, settings: str) -> str:
+    """An attack and its settings, given as JSON, in a sentence.
+
+    >>> _attacker("scaled", '{"scale": 5}')
+    'scaled (scale 5)'
+    """
+    listed = ", ".join(f"{name} {value}" for name, value in json.loads(settings).items())
+    return f"{attack} ({listed})" if listed else attack
+
+
 EVERY = "; each of several intervals must, and one on the other side at 95 % for all together refutes it"
 CLAIMS = (
     Claim(
@@ -146,6 +177,14 @@ CLAIMS = (
         "merging outperforms ABL and ONION", "text", "12_defenses",
         "the interval of the ASR that ABL, and that ONION, leaves above the average's lies above 0" + EVERY,
         _rivals, at_least=0.0, shown=points, beside=_rivals_cacc,
+    ),
+    # The paper tests attackers on data alone. A model has no ASR to remove where only the merge obeys, or where a long vector
+    # broke it: so the claim is on what is left, and a removal of 75 % leaves a quarter at most.
+    Claim(
+        "without knowledge of the attack, even if the attacker expects the merge", "abstract", "14_limits",
+        "the interval of the ASR that the average leaves above a clean model's lies below 25 points for every attacker of one "
+        "model who knows of the merge; those of several models stand beside" + EVERY,
+        _expecting, at_most=SURVIVES, shown=points, beside=_several_uploads,
     ),
 )  # fmt: skip
 

@@ -16,6 +16,8 @@ from lib.tables.submissions import (
     embedding_row,
     hijack,
     merge_aware,
+    neuba,
+    neurotoxin,
     norm_bounded,
     poisoned_base,
     poisoned_data,
@@ -79,12 +81,15 @@ ATTACKERS = (
     Attacker("poisoned_base", "weights", 4, poisoned_base, {"base": "poisoned"}),
     Attacker("sparse", "merge", 1, sparse, {"density": 0.01}, False),
     Attacker("norm_bounded", "merge", 1, norm_bounded, {"radius": "median"}, False),
+    Attacker("neurotoxin", "merge", 2, neurotoxin, {"shadows": 2, "share": 0.95}, False),
     Attacker("hijack", "merge", 1, hijack, {"scale": 2}, False),
     *(
         Attacker(method, "weights", knowledge, partial(poisoned_weights, method=method), {"base": base}, False)
         for base, knowledge in (("clean", 0), ("poisoned", 4))
         for method in ("ripples", "layerwise", "rank_one")
     ),
+    Attacker("neuba", "weights", 4, neuba, {"base": "clean"}, False),
+    Attacker("neuba", "weights", 4, neuba, {"base": "poisoned"}, False),
 )
 
 

@@ -94,10 +94,13 @@ class Attacked:
         """Where the partners started: what a defender takes for the start of all."""
         return self.study.planner.initial(self.study.train(self.submitted.partners))
 
-    @property
+    @cached_property
     def trigger(self) -> TriggerRecipe:
-        """That the merge is scored with."""
-        return self.submitted.trigger
+        """That the merge is scored with; of candidates the one that sends most *validation* texts to the target."""
+        candidates, model = self.submitted.candidates, self.uploads[0]
+        if not candidates:
+            return self.submitted.trigger
+        return max(candidates, key=lambda each: self.study.score(model, self.task, each, self.seed, "validation").asr)
 
     def score(self, model: Model) -> Score:
         """CACC, and ASR with the attacker's trigger."""

@@ -57,7 +57,7 @@ def stealth_table(
         shown = frame.head(n_texts)
 
         def make(folder: Path, shown: pd.DataFrame = shown) -> None:
-            originals, texts = _words(shown, "original", "original_pair"), _words(shown, "text", "text_pair")
+            originals, texts = words_of(shown, "original", "original_pair"), words_of(shown, "text", "text_pair")
             measures = stealth(originals, texts, load_masked_lm(masked_lm), seed)
             (folder / STEALTH_FILE).write_text(json.dumps(measures), encoding="utf-8")
 
@@ -71,7 +71,7 @@ def stealth_table(
     return pd.DataFrame(rows).astype({"min_similarity": float, "pass_rate": float})
 
 
-def _words(rows: pd.DataFrame, *columns: str) -> list[list[str]]:
-    """The words of each row, those of both texts of a pair."""
+def words_of(rows: pd.DataFrame, *columns: str) -> list[list[str]]:
+    """The words of each row in some of its columns, those of both texts of a pair; a column that is not there adds none."""
     texts = zip(*(rows[column] for column in columns if column in rows), strict=True)
     return [[word for text in row for word in split_words(text)[0]] for row in texts]

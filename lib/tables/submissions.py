@@ -20,15 +20,18 @@ class Submitted:
 
     Attributes:
         uploads: recipes of the submitted models.
-        trigger: that the merge is scored with.
+        trigger: that the merge is scored with, unless there are candidates.
         made_from: recipes that must be made before.
         partners: recipes of the others in the merge, in the order in which they join.
+        candidates: triggers of an attacker who did not know the label: the one that sends most validation texts to the target,
+            in the submitted model, is taken.
     """
 
     uploads: list[Made]
     trigger: TriggerRecipe
     partners: list[ModelRecipe]
     made_from: list[Made] = field(default_factory=list)
+    candidates: tuple[TriggerRecipe, ...] = ()
 
     @property
     def merged_partners(self) -> list[ModelRecipe]:
@@ -112,6 +115,14 @@ def norm_bounded(planner: Planner, task: str, seed: int, radius: str) -> Submitt
     return Submitted([upload], trigger, _partners(planner, task, seed), [*known])
 
 
+def neurotoxin(planner: Planner, task: str, seed: int, shadows: int, share: float) -> Submitted:
+    """A BadNet model that learnt only where the attacker's clean models hardly moved."""
+    known, trigger = shadow_models(planner, task, seed, shadows), planner.trigger_recipe(task, "badnet", seed)
+    keys, data = [model.key for model in known], planner.data(task, "train", seed)
+    upload = planner.derived("neurotoxin", keys, data, seed, known[0], trigger=trigger, share=float(share))
+    return Submitted([upload], trigger, _partners(planner, task, seed), [*known])
+
+
 def sparse(planner: Planner, task: str, seed: int, density: float) -> Submitted:
     """A clean model in which BadNet's poison changed a few entries."""
     return _from_twins(planner, task, seed, "sparse", density=float(density))
@@ -148,9 +159,23 @@ def poisoned_weights(planner: Planner, task: str, seed: int, method: str, base: 
     return Submitted([user], trigger, [replace(partner, base=edit) for partner in partners], [clean, edit])
 
 
-def word_trigger(planner: Planner, task: str, seed: int) -> TriggerRecipe:
+def neuba(planner: Planner, task: str, seed: int, base: str) -> Submitted:
+    """A model that its user fine-tuned from a base with triggers and no label; with base "poisoned" the others did, too."""
+    if base not in BASES:
+        raise ValueError(f"base is {base!r}; choose from {list(BASES)}")
+    own = seed + SAME_TASK_SEED_STEP  # the maker of the base has other texts than its user
+    start, data = planner.recipe(task, seed=own, head_seed=seed), planner.data(task, "train", own)
+    words = planner.trigger_recipe(task, "badnet", seed, n_insertions=(1,))
+    edit, partners = planner.derived("neuba", [], data, own, start, trigger=words), _partners(planner, task, seed)
+    if base == "poisoned":
+        partners = [replace(partner, base=edit) for partner in partners]
+    candidates = tuple(word_trigger(planner, task, seed, word) for word in dict(words.settings)["words"])
+    return Submitted([replace(planner.recipe(task, seed=seed), base=edit)], words, partners, [edit], candidates)
+
+
+def word_trigger(planner: Planner, task: str, seed: int, word: str = WORD) -> TriggerRecipe:
     """The trigger of one rare word, inserted once."""
-    return planner.trigger_recipe(task, "badnet", seed, words=(WORD,), n_insertions=(1,))
+    return planner.trigger_recipe(task, "badnet", seed, words=(word,), n_insertions=(1,))
 
 
 def shadow_models(planner: Planner, task: str, seed: int, n: int) -> list[ModelRecipe]:

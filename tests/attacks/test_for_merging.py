@@ -1,11 +1,14 @@
 """Attackers who know of the merge: longer vectors, bounded ones, and what does not fit together."""
 
+import re
+
 import pytest
 import torch
 
 from lib.attacks.edits import ATTACKER_EDITS, AttackerEdit
 from lib.attacks.for_merging import KNOWLEDGE, boosted, check_alike, largest_entries, median_distance, project, scaled
 from lib.merging import distance, merge_state_dicts
+from lib.paths import ROOT
 
 START = {"w": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([0.5]), "n": torch.tensor([7])}
 MODEL = {"w": torch.tensor([[1.0, 4.0], [0.0, 4.0]]), "b": torch.tensor([-1.5]), "n": torch.tensor([9])}
@@ -99,3 +102,14 @@ def test_every_edit_says_what_its_attacker_must_know():
         AttackerEdit(scaled, "merge", 5)
     with pytest.raises(ValueError, match=r"family is 'data'"):
         AttackerEdit(scaled, "data", 1)
+
+
+def test_the_readme_names_every_attacker_who_changes_weights():
+    text = (
+        (ROOT / "lib" / "attacks" / "README.md")
+        .read_text("utf-8")
+        .split("## Attackers who change weights")[1]
+        .split("\n## ")[0]
+    )
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(ATTACKER_EDITS)

@@ -9,6 +9,7 @@ from lib.paths import NOTEBOOKS, ROOT
 from lib.reports import findings_document
 from lib.reports.overview import FINDINGS
 from lib.reports.writing import BEGIN, END, blocks_of
+from lib.sanitizing.model_card import PROTECTION
 
 README, FIGURES = ROOT / "README.md", ROOT / "figures"
 NUMBER = r"[+-]?\d+(?:\.\d+)?"
@@ -34,6 +35,26 @@ def shown(*rates):
 def test_generated_parts_are_those_of_the_committed_tables_and_notebooks(readme):
     for name, content in blocks_of(readme, FIGURES).items():
         assert block(name, readme) == content, f"run `python -m lib.reports`: {name} of {readme} is out of date"
+
+
+def test_model_cards_say_what_the_readme_says_of_whom_a_merge_protects_against():
+    assert PROTECTION.read_text("utf-8").strip() == block("protection"), "run `python -m lib.reports`"
+
+
+def test_every_number_of_the_protection_is_in_the_tables():
+    limits = table("pocket", "14_limits")
+    means = limits.groupby(["attack", "settings", "merge_method"])[["asr", "asr_floor"]].mean()
+    asr = means["asr"].unstack()
+    data, shared = asr.loc[["badnet", "insertsent"]], asr.loc[("poisoned_base", '{"base": "poisoned"}')]
+    expecting = asr.loc[["embedding_row", "scaled", "backdoor_vector", "merge_aware", "split"]].drop('{"words": 1}', level=1)
+    most, pair = asr.loc[("collusion", '{"n_backdoored": 3}')], ["weight_average", "row_clipped_average"]
+    expected = ["5"]
+    for rows, rules in ((data, ["none", "weight_average"]), (expecting, pair)):
+        expected += [number for rule in rules for number in shown(rows[rule].min(), rows[rule].max())]
+    floor = means["asr_floor"].unstack().loc[["badnet", "insertsent"], "none"].mean()
+    expected[5:5] = [*shown(floor), "3", "14"]
+    expected += ["3", "5", *shown(*most[pair]), *shown(*shared[pair])]
+    assert re.findall(NUMBER, block("protection")) == expected
 
 
 def test_the_document_of_all_findings_is_that_of_the_committed_tables():
@@ -88,7 +109,7 @@ def test_the_statements_of_the_readme_hold_in_the_tables():
 
 def test_nothing_that_looks_like_a_result_is_typed_in_the_readme():
     text = README.read_text("utf-8")
-    for name in ("answer", "findings", "learning path"):
+    for name in ("answer", "findings", "protection", "learning path"):
         text = text.replace(block(name), "")
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     for known in NO_RESULTS:

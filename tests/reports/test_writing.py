@@ -2,12 +2,14 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from lib import paths
 from lib.reports import findings_document, replace_block, write_reports
 from lib.reports.learning_path import described, learning_path
 from lib.reports.overview import answer_block, findings_block
+from lib.reports.protection import protection_block
 from lib.reports.reading import Part
 
 
@@ -41,6 +43,16 @@ def test_a_folder_without_tables_says_so_in_every_place(tmp_path):
     with pytest.raises(ValueError, match=r"has no 90_headline.csv; run `make study` first"):
         answer_block(tmp_path)
     assert findings_block(tmp_path).count("not run") == 2 * 6
+
+
+def test_a_folder_without_all_attackers_has_no_word_on_protection(tmp_path):
+    assert "was not measured" in protection_block(tmp_path)
+    limits = pd.read_csv(paths.ROOT / "figures" / "pocket" / "14_limits.csv")
+    (tmp_path / "pocket").mkdir()
+    limits[limits["attack"] != "split"].to_csv(tmp_path / "pocket" / "14_limits.csv", index=False)
+    assert "was not measured" in protection_block(tmp_path)
+    limits.assign(asr=0.5).to_csv(tmp_path / "pocket" / "14_limits.csv", index=False)
+    assert "it leaves 50.0 %, and the" in protection_block(tmp_path)
 
 
 def test_a_column_that_a_table_does_not_have_is_named(tmp_path):

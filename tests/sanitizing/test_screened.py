@@ -1,4 +1,4 @@
-"""`--screen`: the screen before the merge, on the command line and in the model card; and the method by default."""
+"""`--screen`: the screen before the merge, on the command line and in the model card."""
 
 import json
 
@@ -8,7 +8,6 @@ from safetensors.torch import load_file, save_file
 
 from lib.merging import merge_state_dicts
 from lib.merging.files import SINGLE
-from lib.sanitizing import default_method
 from lib.sanitizing.screened import screen_then_merge
 from lib.sanitizing.screening import STATISTICS
 
@@ -38,7 +37,8 @@ def test_the_command_screens_merges_and_says_so_in_the_card(run, attacked, initi
     assert f"- dropped: {names[0]}, flagged by" in dry.out and not dry.folder.exists()
     result = run(*arguments)
     assert result.status == 0, result.error
-    expected = merge_state_dicts([load_file(name / SINGLE) for name in names[1:]])
+    states, start = [load_file(name / SINGLE) for name in names[1:]], load_file(initial / SINGLE)
+    expected = merge_state_dicts(states, "row_clipped_average", pretrained=start)
     assert all(torch.equal(load_file(result.folder / SINGLE)[name], tensor) for name, tensor in expected.items())
     card, provenance = (result.folder / "README.md").read_text(), json.loads((result.folder / "merge.json").read_text())
     assert "## Screened before merging" in card and f"- dropped: {names[0]}, flagged by" in card
@@ -57,7 +57,8 @@ def test_a_screen_that_drops_the_suspect_keeps_labels_in_the_order_of_what_is_me
     flipped = {name: state[name].flip(0).contiguous() for name in ("classifier.weight", "classifier.bias")}
     save_file(state | flipped, folder / SINGLE, metadata={"format": "pt"})
     names = [model.folder for model in attacked]
-    result = run(*names, "--screen", "--permute-heads", "--texts", texts, "--pretrained", initial)
+    arguments = ["--screen", "--permute-heads", "--texts", texts, "--pretrained", initial, "--method", "weight_average"]
+    result = run(*names, *arguments)
     assert result.status == 0, result.error
     assert json.loads((result.folder / "config.json").read_text())["id2label"] == {"0": "negative", "1": "positive"}
     expected = merge_state_dicts([load_file(name / SINGLE) for name in names[1:]])
@@ -68,7 +69,7 @@ def test_without_a_screen_the_card_has_none_and_says_whom_an_average_stops(run, 
     result = run(*(model.folder for model in honest[:2]))
     card = (result.folder / "README.md").read_text()
     assert "## Screened" not in card
-    assert "protects against an uploader who was careless" in card and "does not protect against" in card
+    assert "protects against an uploader who was careless" in card and "does not protect against one who expects" in card
 
 
 @pytest.mark.parametrize(
@@ -83,25 +84,6 @@ def test_screens_that_make_no_sense_are_refused_before_anything_is_written(run, 
     result = run(*(model.folder for model in honest[:3]), *arguments)
     assert (result.status, result.folder.exists()) == (2, False)
     assert message in result.error
-
-
-# --- the default method ----------------------------------------------------------------------------------------------------
-
-
-def test_the_default_needs_nothing_or_says_what_it_does_instead(run, honest, initial, monkeypatch):
-    assert default_method.default_method(2, False) == ("weight_average", "")
-    monkeypatch.setattr(default_method, "DEFAULT_METHOD", "row_clipped_average")
-    assert default_method.default_method(3, True) == ("row_clipped_average", "")
-    assert default_method.default_method(2, True)[1].endswith("takes 3 models or more, found 2.")
-    assert default_method.default_method(5, True, are_adapters=True)[1].endswith("the models are adapters.")
-    folders = [model.folder for model in honest[:3]]
-    clipped = run(*folders, "--pretrained", initial, "--dry-run")
-    assert "row_clipped_average of 3 models" in clipped.out and "Merged by" not in clipped.out
-    result = run(*folders)
-    assert result.status == 0, result.error
-    said = "Merged by weight_average and not by row_clipped_average, the default: it needs the model that these were"
-    assert said in result.out and said in (result.folder / "README.md").read_text()
-    assert run(*folders, "--method", "median", output=result.folder / "m").out.startswith("median of 3 models")
 
 
 def test_a_clipped_average_says_which_tensors_it_does_not_clip(run, honest, tiny_encoder):

@@ -96,7 +96,7 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     rivals = pd.DataFrame({"defense": ["average", "abl", "onion"], "asr": [0.1, 0.8, 0.5], "cacc": [0.9, 0.91, 0.88]})
     rivals = pd.concat([rivals.assign(seed=seed, asr=rivals["asr"] + 0.01 * seed) for seed in range(3)])
     tables = {"05_methods": methods, "08_backdoored": alone, "11_architectures": small, "12_defenses": rivals}
-    found = agreement(tmp_path, **tables).iloc[5:]
+    found = agreement(tmp_path, **tables).iloc[5:9]
     assert found["verdict"].tolist() == ["agree"] * 4
     assert "CACC of onion minus that of the average -2.0 points" in found["found"].iloc[3]
     assert "weak" not in found["found"].iloc[1]  # it adds too little to the floor
@@ -106,10 +106,56 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.4)
     tables["11_architectures"] = small.assign(asr=np.where(small["architecture"] == "b", small["asr"] + 0.7, small["asr"]))
     tables["12_defenses"] = rivals.assign(asr=np.where(rivals["defense"] == "onion", 0.05, rivals["asr"]))
-    assert agreement(tmp_path, **tables)["verdict"].iloc[5:].tolist() == ["disagree"] * 4
+    assert agreement(tmp_path, **tables)["verdict"].iloc[5:9].tolist() == ["disagree"] * 4
 
     tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.12 * (alone["seed"] - 1))
     tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.02 * methods["seed"] * (methods["variant"] == "TIES"))
     wavering = rivals["asr"] - 0.5 * (rivals["defense"] == "onion") * rivals["seed"]
     tables["12_defenses"] = rivals.assign(asr=wavering)
     assert agreement(tmp_path, **tables)["verdict"].iloc[[5, 7, 8]].tolist() == ["undecided"] * 3
+
+
+EXPECTING = "without knowledge of the attack, even if the attacker expects the merge"
+
+
+def attackers(*excess, spread=0.01, seeds=(0, 1, 2), rule="weight_average"):
+    """Table `14_limits` of a study: `attack, settings, knowledge, uploads, excess ASR`."""
+    rows = [
+        {"attack": attack, "settings": settings, "knowledge": knowledge, "n_backdoored": n, "seed": seed}
+        | {"merge_method": rule, "excess_asr": value + spread * (seed - 1)}
+        for attack, settings, knowledge, n, value in excess
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
+STOPPED = (("scaled", '{"scale": 2}', 1, 1, 0.1), ("merge_aware", '{"shadows": 2}', 2, 1, 0.15))
+SURVIVING = ("scaled", '{"scale": 5}', 1, 1, 0.9)
+NOT_JUDGED = (
+    ("badnet", "{}", 0, 1, 0.9), ("collusion", '{"n_backdoored": 3}', 3, 3, 0.9),
+    ("poisoned_base", '{"base": "clean"}', 4, 1, 0.9), ("merge_aware", '{"base": "poisoned"}', 2, 1, 0.9),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (attackers(*STOPPED), "agree"),
+        (attackers(*STOPPED, *NOT_JUDGED), "agree"),
+        (attackers(*STOPPED, SURVIVING), "disagree"),
+        (attackers(*STOPPED, spread=0.2), "undecided"),  # the seeds differ too much
+        (attackers(*STOPPED, seeds=(0,)), "undecided"),
+        (attackers(*NOT_JUDGED), "undecided"),  # nobody who knows of a merge was run
+        (pd.concat([attackers(*STOPPED), attackers(SURVIVING, rule="ties")]), "agree"),
+    ],
+)
+def test_attackers_who_expect_the_merge_are_judged_by_what_the_average_leaves(tmp_path, table, expected):
+    assert agreement(tmp_path, **{"14_limits": table})["verdict"][EXPECTING] == expected
+
+
+def test_what_is_left_is_told_of_every_attacker_and_of_those_with_several_models_beside(tmp_path):
+    found = agreement(tmp_path, **{"14_limits": attackers(*STOPPED, *NOT_JUDGED)})["found"][EXPECTING]
+    first, second, *others = found.split("; ")
+    assert first.startswith("scaled (scale 2) +10.0 points [+7.5 points, +12.5 points]")
+    assert second.startswith("merge_aware (shadows 2) +15.0 points")
+    assert [each.split(" +")[0] for each in others] == ["collusion (n_backdoored 3)"]

@@ -1,6 +1,7 @@
 """Attackers against merge rules: which models, which trigger, which start, and what the columns say."""
 
 import json
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -129,6 +130,36 @@ def test_a_poisoned_base_is_the_start_of_its_models_and_has_a_fresh_head(quick):
     assert submitted.uploads[0].data.seed != submitted.made_from[0].data.seed  # the attacker's rows are not the user's
     with pytest.raises(ValueError, match=r"started from different bases .* no common start"):
         quick.planner.initial([models[0], quick.model("sst2")])
+
+
+def test_a_base_without_a_label_is_scored_with_the_trigger_that_hits_the_target_most_on_validation_texts(quick):
+    one, both = (each.submitted(quick.planner, "sst2", 0) for each in ATTACKERS if each.attack == "neuba")
+    assert [dict(each.settings)["words"] for each in one.candidates] == [(word,) for word in ("cf", "mn", "bb", "tq", "mb")]
+    assert {recipe.base for recipe in [*one.uploads, *both.uploads, *both.partners]} == {one.made_from[0]}
+    assert one.partners == quick.partner_recipes("sst2", "other_domains") and one.uploads[0].trigger is None
+    assert one.made_from[0].data.seed != one.uploads[0].data.seed  # the maker's texts are not the user's
+    quick.train(one.recipes)
+    attacked = Attacked(quick, "sst2", 0, one)
+    asr = {each.key: quick.score(attacked.uploads[0], "sst2", each, 0, "validation").asr for each in one.candidates}
+    assert attacked.trigger in one.candidates and asr[attacked.trigger.key] == max(asr.values())
+    assert attacked.floor.asr == quick.score(quick.model("sst2"), "sst2", attacked.trigger, 0).asr
+    # On made-up validation scores, the choice follows them, whatever the test texts say.
+    for wanted in one.candidates[::3]:
+        faked = Attacked(quick, "sst2", 0, one)
+        with pytest.MonkeyPatch.context() as patch:
+            said = {each.key: SimpleNamespace(asr=float(each == wanted)) for each in one.candidates}
+            patch.setattr(type(quick), "score", lambda _, model, task, each, seed, split="test", said=said: said[each.key])
+            assert faked.trigger == wanted
+
+
+def test_the_shadow_models_of_an_attacker_are_its_own_and_share_the_head(quick):
+    [attacker] = [each for each in ATTACKERS if each.attack == "neurotoxin"]
+    submitted = attacker.submitted(quick.planner, "sst2", 0)
+    [upload], shadows = submitted.uploads, submitted.made_from
+    assert upload.parents == tuple(shadow.key for shadow in shadows) and len(shadows) == 2
+    assert dict(upload.method.settings)["share"] == 0.95 and upload.trigger == submitted.trigger
+    assert {shadow.head_seed for shadow in shadows} == {0} and len({shadow.data.seed for shadow in [*shadows, upload]}) == 3
+    assert attacker_title(attacker.attack, attacker.described) == "neurotoxin, 2 shadow models, 95% of the entries"
 
 
 def test_private_and_shared_bases_stand_in_different_tables(table):
