@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, UNKNOWN, Subject, attack_title, finish
 
 ALONE, FLOOR = "submitted", "clean model"
 RULE_NAMES = {
@@ -60,7 +60,7 @@ def limits_matrix(table: pd.DataFrame, rate: str = "asr") -> pd.DataFrame:
     return matrix.assign(**{FLOOR: named.groupby("attacker")[floor].mean().reindex(attackers)})
 
 
-def plot_limits(table: pd.DataFrame) -> Figure:
+def plot_limits(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_limits`: ASR of every attacker after every merge rule, and the CACC beside it."""
     matrices = {"attack success rate (ASR)": limits_matrix(table), "clean accuracy (CACC)": limits_matrix(table, "cacc")}
     n_rows, n_columns = next(iter(matrices.values())).shape
@@ -74,10 +74,10 @@ def plot_limits(table: pd.DataFrame) -> Figure:
         axis.set(xlabel="", ylabel="")
         axis.tick_params(axis="y", rotation=0)
         axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right")
-    return finish(figure, axes, "What is left of each attack after each merge rule", table, has_intervals=False)
+    return finish(figure, axes, "What is left of each attack after each merge rule", table, subject, has_intervals=False)
 
 
-def plot_scaling(table: pd.DataFrame) -> Figure:
+def plot_scaling(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_scaling`: ASR of the merges and CACC of the submitted model over the scale; the length of the vector below."""
     kinds, rules = (list(dict.fromkeys(table[column])) for column in ("scaled", "merge_method"))
     summary = summarise(table, ["scaled", "merge_method", "scale"])
@@ -109,10 +109,10 @@ def plot_scaling(table: pd.DataFrame) -> Figure:
     axes[1][0].set_ylabel("length, partners = 1")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
-    return finish(figure, axes, "A longer vector survives the merge, and can be seen", table)
+    return finish(figure, axes, "A longer vector survives the merge, and can be seen", table, subject)
 
 
-def plot_detection(table: pd.DataFrame, statistic: str = "mean_cosine") -> Figure:
+def plot_detection(table: pd.DataFrame, subject: Subject = UNKNOWN, statistic: str = "mean_cosine") -> Figure:
     """Table `14_detection`: a statistic of the victim over the poisoning rate, of its clean twin, and of the other models."""
     rows = table[(table["statistic"] == statistic) & table["poisoning_rate"].notna()]
     attacks = [name for name in dict.fromkeys(rows["attack"]) if name != "clean"]
@@ -131,10 +131,10 @@ def plot_detection(table: pd.DataFrame, statistic: str = "mean_cosine") -> Figur
     axes[0][0].set_ylabel(statistic.replace("_", " "))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
-    return finish(figure, axes, "Does a backdoored model point elsewhere?", table, has_intervals=False)
+    return finish(figure, axes, "Does a backdoored model point elsewhere?", table, subject, has_intervals=False)
 
 
-def plot_composition(table: pd.DataFrame) -> Figure:
+def plot_composition(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute."""
     known = table.assign(tokens=table["n_words"] * table["n_insertions"])
     means = known.groupby(["trigger", "tokens"], sort=False)["half_weight"].agg(["mean", "min", "max"]).dropna().reset_index()
@@ -147,4 +147,6 @@ def plot_composition(table: pd.DataFrame) -> Figure:
     axis.set_xlabel("trigger tokens in a text")
     axis.set_ylabel("half weight (%)")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finish(figure, [[axis]], "How much weight a backdoor needs: low is hard to dilute", table, has_intervals=False)
+    return finish(
+        figure, [[axis]], "How much weight a backdoor needs: low is hard to dilute", table, subject, has_intervals=False
+    )
