@@ -86,6 +86,14 @@ def test_a_notebook_tells_question_expectation_result_limits_and_exercises(path)
     assert prose.startswith(f"# {path.stem[:2]} ")
 
 
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_every_figure_is_told_whose_numbers_it_shows(path):
+    for cell in cells_of(path, "code"):
+        for line in cell["text"].splitlines():
+            if re.search(r"\bplot_\w+(\(|, )", line) and "import" not in line:
+                assert "subject" in line, line
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """One store and one folder of figures for all notebooks, so that they share trainings as in a real study."""

@@ -13,6 +13,8 @@ import pandas as pd
 from filelock import FileLock
 
 from lib import paths
+from lib.plots.style import Subject
+from lib.profiles import get_profile
 from lib.reports import write_reports
 from lib.study.study import Study
 
@@ -36,6 +38,18 @@ class Outputs:
     def __init__(self, study: Study, notebook: str, **parameters: Any) -> None:
         self.study, self.notebook, self.parameters = study, notebook, parameters
         self.folder = paths.figures_dir(study.profile.name)
+
+    @property
+    def subject(self) -> Subject:
+        """Whose numbers the figures show: what they say below their title, and how they call the tasks."""
+        return _subject(self.study.profile.source, self.study.profile.pretrained)
+
+    def subject_of(self, profile: str, name: str) -> Subject:
+        """Whose numbers a table or figure of another profile shows, by its manifest; by the profile where there is none."""
+        path = self.folder.parent / profile / MANIFEST
+        manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        made_by = manifest.get(name, {}).get("profile") or asdict(get_profile(profile))
+        return _subject(made_by["source"], made_by["pretrained"])
 
     def table(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write `<name>.csv` (tidy, rates as fractions) and `<name>.md`, without columns of lists; returns what was written."""
@@ -80,6 +94,11 @@ class Outputs:
             files = {f"{name}.{suffix}" for suffix in suffixes} | set(manifest.get(name, {}).get("files", []))
             manifest[name] = entry | {"files": sorted(files)}
             _replace(path, json.dumps(dict(sorted(manifest.items())), indent=1, ensure_ascii=False) + "\n")
+
+
+def _subject(source: str, pretrained: str) -> Subject:
+    """Data and model of a profile; of a folder or a Hub id the last name."""
+    return Subject(is_synthetic=source == "pocket", model=Path(pretrained).name)
 
 
 def _without_folders(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,11 @@ from matplotlib.figure import Figure
 
 from lib.models.checkpoints import Checkpoint
 from lib.notebook.display import mark_changes
+from lib.plots.style import UNKNOWN, Subject, attack_title
 from lib.study.study import Study
+
+Plot = Callable[[pd.DataFrame, Subject], Figure]
+ALL = "all"
 
 
 def explore_merge(
@@ -44,40 +48,45 @@ def explore_triggers(study: Study, task: str, attacks: Sequence[str], sentence: 
 
     def apply(text: str) -> HTML:
         rows = {attack: mark_changes(text, study.apply_trigger(task, attack, [text], seed)[0]) for attack in attacks}
-        lines = "".join(f"<tr><td>{attack}</td><td>{marked}</td></tr>" for attack, marked in rows.items())
+        lines = "".join(f"<tr><td>{attack_title(attack)}</td><td>{marked}</td></tr>" for attack, marked in rows.items())
         return HTML(f"<table>{lines}</table>")
 
     text = ipywidgets.Text(value=sentence, description="sentence", continuous_update=False, layout={"width": "80%"})
     _show(apply, text=text)
 
 
-def explore_attacks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
+def explore_attacks(plot: Plot, table: pd.DataFrame, subject: Subject = UNKNOWN) -> None:
     """A menu of the table's attacks over the figure above, first one first: stored rows only, so it answers at once."""
-    _explore_column(plot, table, "attack", [*dict.fromkeys(table["attack"]), "all"])
+    _explore_column(plot, table, subject, "attack", attack_title)
 
 
-def explore_tasks(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
+def explore_tasks(plot: Plot, table: pd.DataFrame, subject: Subject = UNKNOWN) -> None:
     """A menu of the table's tasks over the same figure as above."""
-    _explore_column(plot, table, "task", list(dict.fromkeys(table["task"])))
+    _explore_column(plot, table, subject, "task", subject.task, has_all=False)
 
 
-def explore_methods(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
+def explore_methods(plot: Plot, table: pd.DataFrame, subject: Subject = UNKNOWN) -> None:
     """A menu of the table's merge methods over the same figure as above."""
-    _explore_column(plot, table, "merge_method", [*dict.fromkeys(table["merge_method"]), "all"])
+    _explore_column(plot, table, subject, "merge_method", lambda name: name.replace("_", " "))
 
 
-def explore_architectures(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame) -> None:
+def explore_architectures(plot: Plot, table: pd.DataFrame, subject: Subject = UNKNOWN) -> None:
     """A menu of the table's pretrained models over the same figure as above."""
-    _explore_column(plot, table, "architecture", [*dict.fromkeys(table["architecture"]), "all"])
+    _explore_column(plot, table, subject, "architecture", str)
 
 
-def _explore_column(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame, column: str, options: list[str]) -> None:
+def _explore_column(
+    plot: Plot, table: pd.DataFrame, subject: Subject, column: str, title: Callable[[str], str], has_all: bool = True
+) -> None:
+    """A menu of the values of a column, under the names that the figure has for them."""
+
     def draw(value: str) -> Figure:
-        figure = plot(table if value == "all" else table[table[column] == value])
+        figure = plot(table if value == ALL else table[table[column] == value], subject)
         plt.close(figure)  # shown by its handle only, and not kept in memory
         return figure
 
-    _show(draw, value=ipywidgets.Dropdown(options=options, description=column))
+    options = [(title(str(value)), value) for value in dict.fromkeys(table[column])]
+    _show(draw, value=ipywidgets.Dropdown(options=[*options, (ALL, ALL)] if has_all else options, description=column))
 
 
 def _show(draw: Callable[..., Any], **controls: ipywidgets.Widget) -> None:

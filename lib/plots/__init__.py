@@ -19,10 +19,11 @@ from lib.plots.plane import plot_plane
 from lib.plots.poisoning_rate import plot_poisoning_rates
 from lib.plots.stealth import plot_stealth
 from lib.plots.story import plot_story
-from lib.plots.style import attack_title
+from lib.plots.style import Subject, attack_title, task_title
 from lib.plots.tasks import plot_transfer
 
 __all__ = [
+    "Subject",
     "attack_matrix",
     "attack_title",
     "limits_matrix",
@@ -54,4 +55,5 @@ __all__ = [
     "plot_sweeps",
     "plot_task_arithmetic",
     "plot_transfer",
+    "task_title",
 ]

@@ -8,28 +8,32 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lib.plots.style import RATE_COLOURS, attack_title, task_title
+from lib.plots.style import RATE_COLOURS, Subject, attack_title
 
 COLUMNS = ["before", "after", "clean"]
 SHORT = {"asr": "ASR", "cacc": "CACC"}
+SYNTHETIC, REAL = Subject(is_synthetic=True), Subject()
 
 
-def plot_answer(story: pd.DataFrame | None, real: pd.DataFrame | None) -> Figure:
+def plot_answer(
+    story: pd.DataFrame | None, real: pd.DataFrame | None, subjects: tuple[Subject, Subject] = (SYNTHETIC, REAL)
+) -> Figure:
     """Rates of the backdoored model (hollow), of the average (full) and of a clean model (grey bar), in two panels.
 
     Args:
         story: table `00_story`: one attack on one task.
         real: table `90_headline` of a run on real data: means over its attacks, task by task.
+        subjects: whose numbers the two are.
 
     A table that is not there leaves its panel empty, with a note.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.0), sharey=True, width_ratios=(1, 2.2))
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.2), sharey=True, width_ratios=(1, 2.2))
     panels = [
-        ("One backdoor, Pocket English", None if story is None else _of_story(story)),
-        ("Real data, small encoder, mean over the attacks", None if real is None else _of_headline(real)),
+        ("One backdoor", subjects[0], None if story is None else _of_story(story, subjects[0])),
+        ("Real data, mean over the attacks", subjects[1], None if real is None else _of_headline(real, subjects[1])),
     ]
-    for axis, (title, rates) in zip(axes, panels, strict=True):
-        axis.set_title(title, fontsize=10)
+    for axis, (title, subject, rates) in zip(axes, panels, strict=True):
+        axis.set_title("\n".join(filter(None, [title, subject.line(())])), fontsize=10)
         sns.despine(ax=axis)
         axis.grid(axis="y", color="0.92", zorder=0)
         if rates is None:
@@ -49,10 +53,10 @@ def plot_answer(story: pd.DataFrame | None, real: pd.DataFrame | None) -> Figure
     return figure
 
 
-def _of_story(story: pd.DataFrame) -> pd.DataFrame:
+def _of_story(story: pd.DataFrame, subject: Subject) -> pd.DataFrame:
     """One row per rate: before, after, clean."""
     models = story.set_index("model")
-    what = f"{attack_title(story['attack'].iloc[0])} on {task_title(story['task'].iloc[0], is_synthetic=True)}"
+    what = f"{attack_title(story['attack'].iloc[0])} on {subject.task(story['task'].iloc[0])}"
     rows = [
         {"group": what, "rate": rate, **dict(zip(COLUMNS, models.loc[["backdoored", "merged", "clean"], rate], strict=True))}
         for rate in RATE_COLOURS
@@ -60,7 +64,7 @@ def _of_story(story: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _of_headline(headline: pd.DataFrame) -> pd.DataFrame:
+def _of_headline(headline: pd.DataFrame, subject: Subject) -> pd.DataFrame:
     """One row per task and rate; where a table does not have the clean model's CACC, it is empty."""
     cells = headline[(headline["task"] != "all") & (headline["attack"] != "all")]
     if "cacc_change_vs_clean" in cells:
@@ -70,7 +74,7 @@ def _of_headline(headline: pd.DataFrame) -> pd.DataFrame:
     for task, group in cells.groupby("task", sort=False):
         for rate, columns in names.items():
             means = [group[name].mean() if name in group else float("nan") for name in columns]
-            rows.append({"group": task_title(str(task)), "rate": rate, **dict(zip(COLUMNS, means, strict=True))})
+            rows.append({"group": subject.task(str(task)), "rate": rate, **dict(zip(COLUMNS, means, strict=True))})
     return pd.DataFrame(rows)
 
 

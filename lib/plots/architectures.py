@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from lib.plots.before_after import plot_before_after
 from lib.plots.steps import plot_lines
+from lib.plots.style import UNKNOWN, Subject
 
 
-def plot_architectures(table: pd.DataFrame) -> Figure:
+def plot_architectures(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `11_architectures`: every pretrained model before and after the average with models of other domains.
 
     A pretrained model that was trained by several recipes has a line for each.
     """
     has_several = table.groupby("architecture")["recipe"].transform("nunique") > 1
     line = table["architecture"].where(~has_several, table["architecture"] + ", " + table["recipe"] + " recipe")
-    return plot_before_after(table.assign(line=line), "line", "Before and after the average, for every pretrained model")
+    title = "Before and after the average, for every pretrained model"
+    return plot_before_after(table.assign(line=line), "line", title, replace(subject, model=""))
 
 
-def plot_heads(table: pd.DataFrame) -> Figure:
+def plot_heads(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `11_heads`: partners with the victim's head or with their own, against the number of models."""
     kinds = list(dict.fromkeys(table["heads"]))
     colours = dict(zip(kinds, sns.color_palette("colorblind", len(kinds)), strict=True))
     names = {"shared": "all start from one head", "own": "each partner starts from its own"}
     title = "Averages of models with one head or with several"
-    return plot_lines(table, "n_models", "heads", colours, names, "models in the average", title)
+    return plot_lines(table, "n_models", "heads", colours, names, "models in the average", title, subject)

@@ -10,14 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import PALETTE, RATE_COLOURS, RATE_NAMES, finish
+from lib.plots.style import PALETTE, RATE_COLOURS, RATE_NAMES, Subject, finish
 
 FLOORS = {"asr": ("asr_floor", "ASR of a clean model"), "cacc": ("clean_model_cacc", "CACC of a clean model")}
 COLOURS = RATE_COLOURS | {"asr_rise": PALETTE[1]}
 MARKS = {"asr": "o", "asr_rise": "^", "cacc": "s"}
 
 
-def plot_before_after(table: pd.DataFrame, line: str, title: str, rates: Sequence[str] = ("asr", "cacc")) -> Figure:
+def plot_before_after(
+    table: pd.DataFrame, line: str, title: str, subject: Subject, rates: Sequence[str] = ("asr", "cacc")
+) -> Figure:
     """Rates of the victim alone (hollow) and of the largest average (full), one line per value of the column `line`.
 
     The grey bar is the floor: the ASR of a clean model beside ASR, its CACC beside CACC. Bars are 95 % t-intervals over seeds.
@@ -26,6 +28,7 @@ def plot_before_after(table: pd.DataFrame, line: str, title: str, rates: Sequenc
         table: rows with `n_models`, `seed`, rates and outcomes.
         line: the column that tells the lines apart.
         title: of the figure.
+        subject: whose numbers they are.
         rates: one panel each, of "asr", "asr_rise" (ASR above the same model's rate without the trigger) and "cacc".
     """
     most = table.groupby(line)["n_models"].transform("max")
@@ -50,7 +53,7 @@ def plot_before_after(table: pd.DataFrame, line: str, title: str, rates: Sequenc
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.5 / (0.4 + height)), ncols=3, frameon=False, fontsize=8)
     axes[0][0].set_yticks(range(len(names)), names)
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
-    return finish(figure, axes, title, table)
+    return finish(figure, axes, title, table, subject)
 
 
 def _limit(axis: Axes, rate: str) -> None:

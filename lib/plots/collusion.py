@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, UNKNOWN, Subject, attack_title, finish
 
 TARGET_NAMES = {True: "one target label", False: "different target labels"}
 OTHER_LABEL = ", other label"  # in the row of an attack whose model obeys another label than usual
@@ -39,7 +39,7 @@ def attack_matrix(table: pd.DataFrame, same_target: bool) -> pd.DataFrame:
     return matrix
 
 
-def plot_backdoored(table: pd.DataFrame) -> Figure:
+def plot_backdoored(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `08_backdoored`: ASR of each attack alone, averaged with each other backdoored model, and with all."""
     matrices = {same: attack_matrix(table, same) * 100 for same in (True, False)}
     n_rows, n_columns = (max(matrix.shape[side] for matrix in matrices.values()) for side in (0, 1))
@@ -54,14 +54,16 @@ def plot_backdoored(table: pd.DataFrame) -> Figure:
         axis.set(xlabel="averaged with", ylabel="" if is_right else "scored attack")
         axis.tick_params(axis="y", rotation=0)
         axis.tick_params(axis="x", rotation=35)
-    return finish(figure, axes, "Averages of backdoored models: what is left of each attack", table, has_intervals=False)
+    return finish(
+        figure, axes, "Averages of backdoored models: what is left of each attack", table, subject, has_intervals=False
+    )
 
 
 def _row_title(row: str) -> str:
     return attack_title(row.removesuffix(OTHER_LABEL)) + (OTHER_LABEL if row.endswith(OTHER_LABEL) else "")
 
 
-def plot_collusion(table: pd.DataFrame) -> Figure:
+def plot_collusion(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `08_collusion`: ASR and CACC against the number of models that carry the same backdoor."""
     summary = summarise(table, ["merge_method", "n_backdoored"])
     methods = list(dict.fromkeys(summary["merge_method"]))
@@ -80,4 +82,4 @@ def plot_collusion(table: pd.DataFrame) -> Figure:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
     title = f"{attack_title(table['attack'].iloc[0])}: how many of the models must be clean?"
-    return finish(figure, axes, title, table)
+    return finish(figure, axes, title, table, subject)

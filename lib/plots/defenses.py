@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.metrics.intervals import seed_interval
-from lib.plots.style import FLOOR_STYLE, PALETTE, attack_title, finish, numbered_point
+from lib.plots.style import FLOOR_STYLE, PALETTE, UNKNOWN, Subject, attack_title, finish, numbered_point
 
 # What a defense needs, the hardest to get first: the first that it has gives its colour.
 GROUPS = {
@@ -36,7 +36,7 @@ def needs_group(needs: str) -> str:
     raise ValueError(f"unknown needs {needs!r}; one of {list(GROUPS)} must be among them")
 
 
-def plot_defenses(table: pd.DataFrame) -> Figure:
+def plot_defenses(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `12_defenses`: change of CACC against ASR above a clean model's, one panel per attack; defenses are numbered.
 
     Dots are means over tasks and seeds. The clean model lies at an excess of 0 by definition and is left out.
@@ -64,7 +64,7 @@ def plot_defenses(table: pd.DataFrame) -> Figure:
         axis.set_ylabel("change of CACC in points")
     has_room = len(attacks) < axes.size  # in the place of the last panel
     _legend(figure, names, colours, (1 - 0.94 / n_columns, 0.27) if has_room else (1.0, 0.5))
-    return finish(figure, axes, "Defenses: up and left is better", table)
+    return finish(figure, axes, "Defenses: up and left is better", table, subject)
 
 
 def _legend(figure: Figure, names: list[str], colours: dict[str, tuple[float, ...]], place: tuple[float, float]) -> None:

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
 from lib.plots.steps import PARTNER_NAMES, PARTNER_STYLES, plot_panels
-from lib.plots.style import RATE_COLOURS, attack_title, finish
+from lib.plots.style import RATE_COLOURS, UNKNOWN, Subject, attack_title, finish
 
 
-def plot_domains(table: pd.DataFrame) -> Figure:
+def plot_domains(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `07_domains`: ASR and CACC against the number of other domains, averaged over all subsets of that size."""
     single = table.assign(partners="other_domains")
     title = "Uniform averages with every subset of the other domains"
-    return plot_panels(single, "task", "n_domains", "other domains in the average", title, has_dots=True)
+    return plot_panels(single, "task", "n_domains", "other domains in the average", title, subject, has_dots=True)
 
 
-def plot_partner_kinds(table: pd.DataFrame) -> Figure:
+def plot_partner_kinds(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `07_partner_kinds`: kinds of partners at equal number and weight; one row per number of them.
 
     Near and far domains stand in for the other domains where their distance is known.
@@ -47,10 +47,10 @@ def plot_partner_kinds(table: pd.DataFrame) -> Figure:
             floors = rows.groupby("task")["asr_floor"].mean().reindex(tasks) * 100
             bar = {"marker": "_", "s": 400, "color": "0.35", "linewidths": 1.2, "label": "floor: ASR of a clean model"}
             axis.scatter(range(len(tasks)), floors, **bar)
-            axis.set_xticks(range(len(tasks)), tasks)
+            axis.set_xticks(range(len(tasks)), [subject.task(task) for task in tasks])
             axis.set_title(f"{attack_title(attack)}, {number} partner{'s' if number > 1 else ''}", fontsize=9.5)
     for axis in axes[:, 0]:
         axis.set_ylabel("rate on the test set (%)")
     handles, labels = axes[0][0].get_legend_handles_labels()
     axes[0][-1].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
-    return finish(figure, axes, "Kinds of partners at equal number and weight", table)
+    return finish(figure, axes, "Kinds of partners at equal number and weight", table, subject)

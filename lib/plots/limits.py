@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lib.metrics.dilution import is_counted, per_doubling, trigger_tokens
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, UNKNOWN, Subject, attack_title, finish
 
 ALONE, FLOOR = "submitted", "clean model"
 RULE_NAMES = {
@@ -63,7 +63,7 @@ def limits_matrix(table: pd.DataFrame, rate: str = "asr") -> pd.DataFrame:
     return matrix.assign(**{FLOOR: named.groupby("attacker")[floor].mean().reindex(attackers)})
 
 
-def plot_limits(table: pd.DataFrame) -> Figure:
+def plot_limits(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_limits`: ASR of every attacker after every merge rule, and the CACC beside it."""
     matrices = {"attack success rate (ASR)": limits_matrix(table), "clean accuracy (CACC)": limits_matrix(table, "cacc")}
     n_rows, n_columns = next(iter(matrices.values())).shape
@@ -77,10 +77,10 @@ def plot_limits(table: pd.DataFrame) -> Figure:
         axis.set(xlabel="", ylabel="")
         axis.tick_params(axis="y", rotation=0)
         axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right")
-    return finish(figure, axes, "What is left of each attack after each merge rule", table, has_intervals=False)
+    return finish(figure, axes, "What is left of each attack after each merge rule", table, subject, has_intervals=False)
 
 
-def plot_scaling(table: pd.DataFrame) -> Figure:
+def plot_scaling(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_scaling`: ASR of the merges and CACC of the submitted model over the scale; the length of the vector below."""
     kinds, rules = (list(dict.fromkeys(table[column])) for column in ("scaled", "merge_method"))
     summary = summarise(table, ["scaled", "merge_method", "scale"])
@@ -112,10 +112,10 @@ def plot_scaling(table: pd.DataFrame) -> Figure:
     axes[1][0].set_ylabel("length, partners = 1")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
-    return finish(figure, axes, "A longer vector survives the merge, and can be seen", table)
+    return finish(figure, axes, "A longer vector survives the merge, and can be seen", table, subject)
 
 
-def plot_detection(table: pd.DataFrame, statistic: str = "mean_cosine") -> Figure:
+def plot_detection(table: pd.DataFrame, subject: Subject = UNKNOWN, statistic: str = "mean_cosine") -> Figure:
     """Table `14_detection`: a statistic of the victim over the poisoning rate, of its clean twin, and of the other models."""
     rows = table[(table["statistic"] == statistic) & table["poisoning_rate"].notna()]
     attacks = [name for name in dict.fromkeys(rows["attack"]) if name != "clean"]
@@ -134,9 +134,10 @@ def plot_detection(table: pd.DataFrame, statistic: str = "mean_cosine") -> Figur
     axes[0][0].set_ylabel(statistic.replace("_", " "))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
-    return finish(figure, axes, "Does a backdoored model point elsewhere?", table, has_intervals=False)
+    return finish(figure, axes, "Does a backdoored model point elsewhere?", table, subject, has_intervals=False)
 
 
+<<<<<<< HEAD
 def plot_composition(table: pd.DataFrame) -> Figure:
     """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute.
 
@@ -179,3 +180,21 @@ def _draw_line(axis: Axes, known: pd.DataFrame) -> None:
         start, slope = per_doubling(rows["tokens"], rows["half_weight"])
         ends = np.array([rows["tokens"].min(), rows["tokens"].max()])
         axis.plot(ends, 100 * (start + slope * np.log2(ends)), color="0.6", lw=1.2, zorder=1, label="least squares")
+=======
+def plot_composition(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
+    """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute."""
+    known = table.assign(tokens=table["n_words"] * table["n_insertions"])
+    means = known.groupby(["trigger", "tokens"], sort=False)["half_weight"].agg(["mean", "min", "max"]).dropna().reset_index()
+    figure, axis = plt.subplots(figsize=(6.8, 4.2))
+    for number, row in means.iterrows():
+        colour = PALETTE[int(number) % len(PALETTE)]
+        spread = [[100 * (row["mean"] - row["min"])], [100 * (row["max"] - row["mean"])]]
+        place = row["tokens"] + 0.12 * (int(number) % 3 - 1)
+        axis.errorbar(place, 100 * row["mean"], spread, fmt="o", capsize=2, color=colour, label=row["trigger"])
+    axis.set_xlabel("trigger tokens in a text")
+    axis.set_ylabel("half weight (%)")
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return finish(
+        figure, [[axis]], "How much weight a backdoor needs: low is hard to dilute", table, subject, has_intervals=False
+    )
+>>>>>>> figures17

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from lib.metrics.columns import title_of
 from lib.plots.steps import plot_panels
-from lib.plots.style import RATE_COLOURS, finish
+from lib.plots.style import RATE_COLOURS, UNKNOWN, Subject, finish
 
 
-def plot_merging(table: pd.DataFrame) -> Figure:
+def plot_merging(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `04_merging`: ASR and CACC against the number of models; a row per task, a column per attack."""
     label = "models in the average, the backdoored one included"
-    return plot_panels(table, "task", "n_models", label, "Uniform averages of a backdoored model with clean ones")
+    return plot_panels(table, "task", "n_models", label, "Uniform averages of a backdoored model with clean ones", subject)
 
 
 # Hollow: before the merge; full: after it; without the suspect: a cross; grey bar: a clean model.
@@ -29,7 +29,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot_four_models(table: pd.DataFrame) -> Figure:
+def plot_four_models(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `04_four_models`: CACC, ASR and ASR above the model's own rate of the four models of a merge, task by task.
 
     Marks are means over attacks and seeds, the faint dots behind them are single attacks.
@@ -47,9 +47,9 @@ def plot_four_models(table: pd.DataFrame) -> Figure:
             look = {"color": colour, "markersize": 7, "linestyle": "", "label": model, **mark}
             axis.plot(means.loc[model].loc[tasks, rate] * 100, places, **look)
         axis.set_xlabel(f"{title_of(rate)}, {'points' if rate == 'asr_rise' else '%'}", fontsize=8.5)
-    axes[0].set_yticks(range(len(tasks)), tasks)
+    axes[0].set_yticks(range(len(tasks)), [subject.task(task) for task in tasks])
     axes[0].set_ylim(len(tasks) - 0.5, -0.5)
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=4, frameon=False, bbox_to_anchor=(0.5, 0.03), fontsize=8.5)
     title = "A backdoored model, its average, the partners without it, and a clean model"
-    return finish(figure, [axes], title, table, has_intervals=False)
+    return finish(figure, [axes], title, table, subject, has_intervals=False)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lib.metrics.intervals import seed_interval
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, RATE_NAMES, UNKNOWN, Subject, attack_title, finish
 
 FAMILIES = {
     "averages": ("weight_average", "fisher", "regmean", "greedy_soup", "slerp"),
@@ -20,7 +20,7 @@ FAMILY_COLOURS = dict(zip(FAMILIES, (PALETTE[0], PALETTE[1], PALETTE[2]), strict
 SETTING_NAMES = {"density": "density: share of entries kept", "merge_coefficient": "merge coefficient"}
 
 
-def plot_methods(table: pd.DataFrame) -> Figure:
+def plot_methods(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `05_methods`: the merge methods from the best defense to the worst, with what each costs beside it.
 
     Left the ASR above that of a clean model, right the change of the CACC; both are means over the attacks, with 95 %
@@ -47,7 +47,7 @@ def plot_methods(table: pd.DataFrame) -> Figure:
     _legend(figure, set(methods))
     before = table[table["merge_method"] == "none"]
     alone = f"{100 * before['excess_asr'].mean():+.0f}" if len(before) else "unknown"
-    return finish(figure, [axes], f"Merge methods as defenses (the backdoored model alone: {alone} points)", table)
+    return finish(figure, [axes], f"Merge methods as defenses (the backdoored model alone: {alone} points)", table, subject)
 
 
 def _legend(figure: Figure, methods: set[str]) -> None:
@@ -63,7 +63,7 @@ def _colour(method: str) -> tuple[float, ...]:
     return next(FAMILY_COLOURS[family] for family, methods in FAMILIES.items() if method in methods)
 
 
-def plot_sweeps(table: pd.DataFrame) -> Figure:
+def plot_sweeps(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `05_sweeps`: ASR and CACC against density and merge coefficient, one column per method, one row per attack."""
     summary = summarise(table, ["attack", "variant", "setting", "value"])
     sweeps = list(dict.fromkeys(zip(summary["variant"], summary["setting"], strict=True)))
@@ -91,4 +91,4 @@ def plot_sweeps(table: pd.DataFrame) -> Figure:
         axis.set_ylabel("rate on the test set (%)")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02))
-    return finish(figure, axes, "What density and merge coefficient do", table)
+    return finish(figure, axes, "What density and merge coefficient do", table, subject)

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from lib.metrics.columns import title_of
 from lib.metrics.summary import summarise
 from lib.plots.steps import PARTNER_NAMES
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, UNKNOWN, Subject, attack_title, finish
 
 LINES = (("-", "o"), ("--", "s"), (":", "D"), ("-.", "v"))  # of each number of partners, the smallest first
 
 
-def plot_plane(table: pd.DataFrame) -> Figure:
+def plot_plane(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `07_plane`: ASR and CACC over the weight of the victim, one line per number of partners.
 
     A row per task and attack, a column per kind of partners. Lines that lie on each other: only the weight matters.
@@ -37,7 +37,7 @@ def plot_plane(table: pd.DataFrame) -> Figure:
                         rows["weight"], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.1, lw=0
                     )
             axis.axhline(panel["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
-            axis.set_title(f"{attack_title(attack)}, {task}\n{PARTNER_NAMES[kind]}", fontsize=8.5)
+            axis.set_title(f"{attack_title(attack)}, {subject.task(task)}\n{PARTNER_NAMES[kind]}", fontsize=8.5)
     for axis in axes[-1]:
         axis.set_xlabel(title_of("weight"), fontsize=8)
     for axis in axes[:, 0]:
@@ -52,4 +52,4 @@ def plot_plane(table: pd.DataFrame) -> Figure:
         bbox_to_anchor=(0.5, 0.02),
         fontsize=8,
     )
-    return finish(figure, axes, "Weight of the victim, and number of its partners", table)
+    return finish(figure, axes, "Weight of the victim, and number of its partners", table, subject)

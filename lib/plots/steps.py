@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, Subject, attack_title, finish
 
 PARTNER_NAMES = {
     "same_task": "clean models of the same task",
@@ -25,7 +25,9 @@ PARTNER_STYLES: dict[str, dict[str, str]] = {
 }
 
 
-def plot_panels(table: pd.DataFrame, row: str, step: str, label: str, title: str, has_dots: bool = False) -> Figure:
+def plot_panels(
+    table: pd.DataFrame, row: str, step: str, label: str, title: str, subject: Subject, has_dots: bool = False
+) -> Figure:
     """One panel per value of `row` and attack: rates with intervals against a step, a line style per kind of partners."""
     summary = summarise(table, list(dict.fromkeys([row, "attack", "partners", step])))
     names, attacks = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["attack"]))
@@ -42,7 +44,7 @@ def plot_panels(table: pd.DataFrame, row: str, step: str, label: str, title: str
                 runs = table[(table[row] == name) & (table["attack"] == attack)]
                 axis.scatter(runs[step], runs["asr"] * 100, s=5, color=RATE_COLOURS["asr"], alpha=0.25, linewidths=0)
             axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
-            axis.set_title(f"{attack_title(attack)}, {name}", fontsize=9)
+            axis.set_title(f"{attack_title(attack)}, {subject.task(name)}", fontsize=9)
             if table[step].dtype.kind in "iu":
                 axis.set_xticks(sorted(rows[step].unique()))
     for axis in axes[-1]:
@@ -53,7 +55,7 @@ def plot_panels(table: pd.DataFrame, row: str, step: str, label: str, title: str
     handles, labels = first.get_legend_handles_labels()
     n_columns = 3 if len(labels) <= 3 or len(attacks) > 2 else 2
     figure.legend(handles, labels, loc="upper center", ncols=n_columns, frameon=False, bbox_to_anchor=(0.5, 0.02))
-    return finish(figure, axes, title, table)
+    return finish(figure, axes, title, table, subject)
 
 
 def _lines(axis: plt.Axes, summary: pd.DataFrame, step: str) -> None:
@@ -68,7 +70,14 @@ def _lines(axis: plt.Axes, summary: pd.DataFrame, step: str) -> None:
 
 
 def plot_lines(
-    table: pd.DataFrame, step: str, line: str, colours: dict[Any, Any], names: dict[Any, str], label: str, title: str
+    table: pd.DataFrame,
+    step: str,
+    line: str,
+    colours: dict[Any, Any],
+    names: dict[Any, str],
+    label: str,
+    title: str,
+    subject: Subject,
 ) -> Figure:
     """ASR above CACC against a step, with intervals: a column per attack, a line per value of the column `line`.
 
@@ -80,6 +89,7 @@ def plot_lines(
         names: what the legend calls each value.
         label: of the x-axis.
         title: of the figure.
+        subject: whose numbers they are.
     """
     summary = summarise(table, ["attack", line, step])
     attacks = list(dict.fromkeys(summary["attack"]))
@@ -101,4 +111,4 @@ def plot_lines(
     for axis, rate in zip(axes[:, 0], ("asr", "cacc"), strict=True):
         axis.set_ylabel(f"{RATE_NAMES[rate].split(' (')[0]} (%)")
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
-    return finish(figure, axes, title, table)
+    return finish(figure, axes, title, table, subject)

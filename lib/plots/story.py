@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, attack_title, finish
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, UNKNOWN, Subject, attack_title, finish
 
 
-def plot_story(table: pd.DataFrame) -> Figure:
+def plot_story(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `00_story`: ASR and CACC of the backdoored and of the merged model, the clean model's ASR as floor."""
     rows = summarise(table, ["model"]).set_index("model").loc[["backdoored", "merged"]]
     figure, axis = plt.subplots(figsize=(5.6, 3.6))
@@ -27,4 +27,4 @@ def plot_story(table: pd.DataFrame) -> Figure:
     axis.set_ylabel("rate on the test set (%)")
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
     title = f"A {attack_title(table['attack'].iloc[0])} backdoor before and after the merge"
-    return finish(figure, [[axis]], title, table)
+    return finish(figure, [[axis]], title, table, subject)

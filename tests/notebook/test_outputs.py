@@ -1,12 +1,14 @@
 """What a notebook writes: CSV and Markdown tables, PNG and SVG figures, and a manifest that names no machine."""
 
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from lib.notebook.outputs import Outputs
+from lib.study import Study
 
 FRAME = pd.DataFrame({"attack": ["badnet", "insertsent"], "seed": [0, 1], "asr": [0.123456, 1.0], "hits": [[0, 1], [1, 1]]})
 
@@ -30,6 +32,22 @@ def figure():
 
 def test_files_lie_in_the_folder_of_the_profile(outputs, tmp_path):
     assert outputs.folder == tmp_path / "figures" / "small"
+
+
+def test_figures_are_told_data_and_model_of_the_profile(study, make_study, tmp_path):
+    real = Outputs(study, "04_merging_sanitizes").subject
+    assert (real.is_synthetic, real.model) == (False, Path(study.profile.pretrained).name)
+    hub = Outputs(make_study(tmp_path, pretrained="sentence-transformers/all-MiniLM-L6-v2"), "04_merging_sanitizes")
+    assert hub.subject.line(["sst2"]) == "SST-2, all-MiniLM-L6-v2"
+    pocket = Outputs(Study("pocket", cache_dir=tmp_path), "04_merging_sanitizes")
+    assert pocket.subject.line(["sst2"]) == "Pocket English, pocket-bert: SST-2-like"
+
+
+def test_another_profile_is_described_by_its_manifest_or_its_defaults(outputs, study):
+    outputs.table(FRAME, "90_headline")
+    assert outputs.subject_of("small", "90_headline") == outputs.subject  # a folder instead of the model of the profile
+    assert outputs.subject_of("small", "04_merging").model == "all-MiniLM-L6-v2"
+    assert outputs.subject_of("pocket", "00_story").line(()) == "Pocket English, pocket-bert"
 
 
 def test_a_table_is_written_as_csv_and_markdown_without_columns_of_lists(outputs):

@@ -36,9 +36,9 @@ def controls_of(box):
 
 def test_a_menu_of_attacks_draws_the_chosen_ones(frames, shown):
     drawn = []
-    widgets.explore_attacks(lambda table: drawn.append(table) or plots.plot_merging(table), frames["merging"])
+    widgets.explore_attacks(lambda table, _: drawn.append(table) or plots.plot_merging(table), frames["merging"])
     menu = controls_of(shown[0])["attack"]
-    assert list(menu.options) == ["badnet", "insertsent", "all"]
+    assert list(menu.options) == [("BadNet", "badnet"), ("InsertSent", "insertsent"), ("all", "all")]
     assert set(drawn[-1]["attack"]) == {"badnet"}
     menu.value = "insertsent"
     assert set(drawn[-1]["attack"]) == {"insertsent"}
@@ -46,6 +46,13 @@ def test_a_menu_of_attacks_draws_the_chosen_ones(frames, shown):
     assert len(drawn[-1]) == 10
     assert len(shown) == 4  # the menu, the first figure, two more in its place
     assert plt.get_fignums() == []  # no figure stays in memory
+
+
+def test_a_menu_calls_tasks_as_its_figure_does(frames, shown):
+    subject = plots.Subject(is_synthetic=True, model="pocket-bert")
+    widgets.explore_tasks(plots.plot_transfer, frames["transfer"], subject)
+    assert list(controls_of(shown[0])["task"].options) == [("SST-2-like", "sst2")]
+    assert any("Pocket English, pocket-bert: SST-2-like" in text.get_text() for text in shown[1].texts)
 
 
 def test_a_slider_merges_scores_and_predicts_on_the_fly(study, backdoored, clean, shown):

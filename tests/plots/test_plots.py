@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from lib import plots
 from lib.metrics.summary import summarise
@@ -48,6 +49,37 @@ def test_figures_have_a_title_and_labelled_axes(frames, name):
     assert_readable(PLOTS[name](frames[name]), has_categories=name in ("attacks", "story"))
 
 
+POCKET = plots.Subject(is_synthetic=True, model="pocket-bert")
+REAL = plots.Subject(is_synthetic=False, model="all-MiniLM-L6-v2")
+
+
+def words_of(figure):
+    """Everything that a figure says, legends and ticks included."""
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_figure_says_whose_numbers_it_shows(frames, name):
+    for subject, whose in ((POCKET, "Pocket English, pocket-bert"), (REAL, "all-MiniLM-L6-v2")):
+        subtitle = [text.get_text() for text in PLOTS[name](frames[name], subject).texts]
+        assert any(whose in line for line in subtitle), subtitle
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_synthetic_task_is_named_after_a_real_one_and_said_to_be_like_it(frames, name):
+    said = words_of(PLOTS[name](frames[name], POCKET))
+    assert "SST-2-like" in said and "sst2" not in said
+    said = words_of(PLOTS[name](frames[name], REAL))
+    assert "SST-2" in said and "SST-2-like" not in said and "sst2" not in said and "Pocket English" not in said
+
+
+def test_a_figure_of_several_pretrained_models_does_not_name_one_of_them_below_its_title(frames):
+    table = frames["merging"].assign(architecture="pocket-llama", recipe="common")
+    figure = plots.plot_architectures(table[table["partners"] == "other_domains"], POCKET)
+    [subtitle] = [text.get_text() for text in figure.texts if "Pocket English" in text.get_text()]
+    assert subtitle.startswith("Pocket English: SST-2-like")
+
+
 @pytest.mark.parametrize("name", PLOTS)
 def test_figures_of_one_attack_are_drawn(frames, name):
     table = frames[name]
@@ -88,7 +120,7 @@ def test_lines_show_the_means_of_the_table_in_per_cent(frames, name, step):
 def test_every_task_and_every_attack_has_its_panel_and_every_kind_of_partner_its_lines(frames):
     table = pd.concat([frames["merging"], frames["merging"].assign(task="olid")])
     axes = plots.plot_merging(table).get_axes()
-    assert [axis.get_title() for axis in axes] == ["BadNet, sst2", "InsertSent, sst2", "BadNet, olid", "InsertSent, olid"]
+    assert [axis.get_title() for axis in axes] == ["BadNet, SST-2", "InsertSent, SST-2", "BadNet, OLID", "InsertSent, OLID"]
     for axis in axes:
         lines = {line.get_label(): line.get_linestyle() for line in axis.get_lines()}
         assert lines["attack success rate (ASR), clean models of the same task"] == "--"
@@ -169,7 +201,7 @@ def test_the_four_models_of_a_merge_have_one_mark_each_in_three_panels(frames):
     for axis, rate in zip(axes, ("cacc", "asr", "asr_rise"), strict=True):
         marks = {line.get_label(): line.get_xdata()[0] for line in axis.get_lines()}
         assert marks == {model: pytest.approx(means[rate][model]) for model in means.index}
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["sst2", "olid"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["SST-2", "OLID"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(four["model"][:4])
 
 
@@ -190,6 +222,12 @@ def test_the_picture_of_the_readme_has_the_story_beside_the_real_data(frames):
     assert places[1] == [10, 100, 30, 92, 90, 85]  # means over the attacks, without the rows that are means already
     assert [label.get_text() for label in right.get_xticklabels()] == ["ASR\nSST-2", "CACC\n"]
     assert [label.get_text() for label in left.get_xticklabels()] == ["ASR\nBadNet on SST-2-like", "CACC\n"]
+
+
+def test_the_panels_of_the_readme_name_their_data_and_model(frames):
+    left, right = plots.plot_answer(frames["story"], None, (POCKET, REAL)).get_axes()
+    assert left.get_title().splitlines()[1] == "Pocket English, pocket-bert"
+    assert right.get_title().splitlines()[1] == "all-MiniLM-L6-v2"
 
 
 def test_the_picture_of_the_readme_says_what_was_not_run(frames):

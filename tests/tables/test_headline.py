@@ -73,7 +73,7 @@ def test_the_figure_has_a_line_per_cell_and_says_the_mean(merging):
     assert [axis.get_xlabel().split(" (")[0] for axis in figure.get_axes()] == [
         "attack success rate", "ASR above the model's own rate, points", "clean accuracy"
     ]  # fmt: skip
-    assert labels == ["sst2, BadNet", "sst2, InsertSent"]
+    assert labels == ["SST-2, BadNet", "SST-2, InsertSent"]
     largest = most_models(merging, "other_domains")
     assert f"{largest['backdoored_asr'].mean():.1%} to {largest['asr'].mean():.1%}" in figure.get_suptitle()
     plt.close(figure)
