@@ -36,7 +36,7 @@ report: $(READY)
 	$(BIN)/jupyter nbconvert --to html --output-dir data/executed/$(PROFILE)/html data/executed/$(PROFILE)/*.ipynb
 
 clean:
-	rm -rf data/cache data/executed .pytest_cache .ruff_cache .mypy_cache
+	rm -rf data/cache data/executed data/explored .pytest_cache .ruff_cache .mypy_cache
 
 # Re-made only when requirements.txt (or the package's own metadata) changed.
 $(READY): requirements.txt pyproject.toml

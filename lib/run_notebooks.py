@@ -8,14 +8,16 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lib import paths
+from lib.exploring import changes, explored_dir
 from lib.profiles import PROFILES, Profile, get_profile, parse_value
 
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # its notes on transport and shutdown are no news to a reader
@@ -86,6 +88,30 @@ def check_arguments(notebooks: Sequence[Path], profile: str, given: dict[str, An
     return {notebook: parameters_of(notebook, profile, given) for notebook in notebooks}
 
 
+def changes_of(parameters: dict[Path, dict[str, Any]], profile: str) -> dict[str, Any]:
+    """What in a whole run is not the study's own; a run shares one folder, so that notebook 90 reads what the others left."""
+    changed: dict[str, Any] = {}
+    for notebook, values in parameters.items():
+        overrides = {name: value for name, value in values.get("overrides", {}).items() if name not in EVERYWHERE}
+        changed |= changes(notebook.stem, values, get_profile(profile, **overrides))
+    return dict(sorted(changed.items()))
+
+
+@contextmanager
+def outputs_in(figures: Path | None, executed: Path | None) -> Iterator[None]:
+    """Context in which notebooks write tables and figures, and executed copies are kept, elsewhere; None: as usual."""
+    before = dict(os.environ)
+    if figures:
+        os.environ["FREE_LUNCH_FIGURES"] = str(figures)
+    if executed:
+        os.environ["FREE_LUNCH_EXECUTED"] = str(executed)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: bool = False) -> Outcome:
     """Run one notebook; a failing cell becomes the outcome's error, and the executed copy shows it in place."""
     import papermill
@@ -152,12 +178,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    figures = paths.figures_dir(options.profile)
+    n_jobs = options.jobs or (2 if options.profile == "pocket" else 1)
+    with _elsewhere_if_explored(parameters, options.profile):
+        return _run_and_tell(parameters, options.profile, n_jobs)
+
+
+@contextmanager
+def _elsewhere_if_explored(parameters: dict[Path, dict[str, Any]], profile: str) -> Iterator[None]:
+    """Context in which a run with other parameters than the study's own leaves figures and executed notebooks alone."""
+    changed = changes_of(parameters, profile)
+    if not changed:
+        yield
+        return
+    folder = explored_dir(changed)
+    # What the user set comes first, one by one.
+    figures = None if os.environ.get("FREE_LUNCH_FIGURES") else folder
+    executed = None if os.environ.get("FREE_LUNCH_EXECUTED") else folder / "executed"
+    with outputs_in(figures, executed):
+        where = paths.shown(paths.figures_dir(profile))
+        print(f"other parameters than the study's own ({', '.join(changed)}): tables and figures go to {where}", flush=True)
+        yield
+
+
+def _run_and_tell(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int) -> int:
+    figures = paths.figures_dir(profile)
     before = _modified(figures)
-    # Pocket notebooks spend much time on one core. Elsewhere two trainings at once may be too much for a GPU's memory.
-    outcomes = run(parameters, options.profile, options.jobs or (2 if options.profile == "pocket" else 1))
+    outcomes = run(parameters, profile, n_jobs)
     written = sorted(path for path, stamp in _modified(figures).items() if before.get(path) != stamp)
-    _print_summary(outcomes, figures, written, paths.executed_dir(options.profile))
+    _print_summary(outcomes, figures, written, paths.executed_dir(profile))
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,9 @@ import pandas as pd
 
 from lib import paths
 from lib.metrics.columns import column_of
-from lib.notebook.outputs import MANIFEST
+from lib.paths import MANIFEST
 from lib.profiles import PROFILES, get_profile, parse_value
-from lib.run_notebooks import check_arguments, find_notebooks, run
+from lib.run_notebooks import check_arguments, find_notebooks, outputs_in, run
 
 # Trainings on another processor round otherwise, and take another path from there.
 RATE_TOLERANCE = 0.05  # absolute, of what lies in [0, 1]
@@ -116,7 +114,7 @@ def verify(profile: str, jobs: Sequence[Job], given: dict[str, Any], work: Path)
             (regenerated / f"{name}.csv").unlink(missing_ok=True)
         [notebook] = [path for path in find_notebooks([job.notebook[:2]]) if path.stem == job.notebook]
         parameters = check_arguments([notebook], profile, _accepted(job.parameters) | given)
-        with _outputs_in(work):
+        with outputs_in(work / "figures", work / "executed"):
             [outcome] = run(parameters, profile)
         if outcome.error:
             problems.append(f"{job.notebook}: {outcome.error}")
@@ -132,18 +130,6 @@ def verify(profile: str, jobs: Sequence[Job], given: dict[str, Any], work: Path)
             problems += [f"{name}: {difference}" for difference in differences]
             print(f"  {name}: {'differs' if differences else f'{len(new)} rows agree'}", flush=True)
     return problems
-
-
-@contextmanager
-def _outputs_in(work: Path) -> Iterator[None]:
-    """Context in which notebooks write their outputs into another folder."""
-    before = dict(os.environ)
-    os.environ |= {"FREE_LUNCH_FIGURES": str(work / "figures"), "FREE_LUNCH_EXECUTED": str(work / "executed")}
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _accepted(parameters: dict[str, Any]) -> dict[str, Any]:

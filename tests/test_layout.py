@@ -15,7 +15,7 @@ FLOORS = (
     ("study", "plots"),
     ("sanitizing", "attacks", "defenses"),
     ("models", "datasets"),
-    ("merging", "metrics", "folders", "profiles", "paths"),
+    ("merging", "metrics", "exploring", "folders", "profiles", "paths"),
 )
 PLACES = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
 IMPORT = re.compile(r"^\s*(?:from lib\.(\w+)[\w.]* import|from lib import (\w+)|import lib\.(\w+))", re.MULTILINE)

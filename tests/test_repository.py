@@ -19,7 +19,16 @@ def test_what_belongs_to_the_project_is_not_ignored_by_git(path):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git checkout")
-@pytest.mark.parametrize("path", [".venv/bin/python", "data/cache/x", "data/executed/pocket/x.ipynb", "lib/__pycache__/x.pyc"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".venv/bin/python",
+        "data/cache/x",
+        "data/executed/pocket/x.ipynb",
+        "data/explored/attack=lws/pocket/x.csv",
+        "lib/__pycache__/x.pyc",
+    ],
+)
 def test_what_is_made_here_is_ignored_by_git(path):
     assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0
 
