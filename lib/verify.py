@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
+from lib.execution import Stopped, run
 from lib.metrics.columns import column_of
 from lib.paths import MANIFEST
 from lib.profiles import PROFILES, get_profile, parse_value
-from lib.run_notebooks import check_arguments, find_notebooks, outputs_in, run
+from lib.run_notebooks import STOPPED, check_arguments, find_notebooks, outputs_in
 
 # Trainings on another processor round otherwise, and take another path from there.
 RATE_TOLERANCE = 0.05  # absolute, of what lies in [0, 1]
@@ -138,7 +139,7 @@ def _accepted(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0 if all tables agree, 1 if not, 2 for arguments that make no sense."""
+    """Command line; returns the exit status: 0 if all tables agree, 1 if not, 2 for wrong arguments, 130 if stopped."""
     parser = argparse.ArgumentParser(prog="python -m lib.verify", description=__doc__)
     parser.add_argument("--profile", default="pocket", help=f"one of {', '.join(sorted(PROFILES))}")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="numbers of notebooks, e.g. 04 06")
@@ -154,6 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        print("\nstopped. What was trained is kept; the same command begins the comparison anew", file=sys.stderr)
+        return STOPPED
     print(f"\n{sum(len(job.outputs) for job in jobs)} outputs of {len(jobs)} executions verified, {len(problems)} differences")
     print(*problems, sep="\n")
     return 1 if problems else 0
