@@ -32,6 +32,11 @@ def figures_dir(profile: str) -> Path:
     return _from_environment("FREE_LUNCH_FIGURES", ROOT / "figures") / profile
 
 
+def site_dir(profile: str) -> Path:
+    """Folder of the static site of a profile: `data/site/<profile>`."""
+    return ROOT / "data" / "site" / profile
+
+
 def is_told() -> bool:
     """Whether the user says by `FREE_LUNCH_FIGURES` where tables and figures go."""
     return bool(os.environ.get("FREE_LUNCH_FIGURES"))

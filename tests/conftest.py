@@ -32,7 +32,7 @@ OTHER_WORDS = """
 
 def files_of_the_checkout():
     """Everything that lies where a study outside the tests would write."""
-    folders = (*(ROOT / "data" / name for name in ("cache", "executed", "explored")), ROOT / "figures")
+    folders = (*(ROOT / "data" / name for name in ("cache", "executed", "explored", "site")), ROOT / "figures")
     return {path for folder in folders for path in folder.rglob("*")}
 
 

@@ -9,7 +9,7 @@ from lib.paths import ROOT
 LIB = ROOT / "lib"
 # From the top. A wing may import what stands below it and, on its own floor, what stands to its right.
 FLOORS = (
-    ("verify", "run_notebooks", "adapt_masked_lm", "sanitize", "pretrain_pocket", "notebook"),
+    ("verify", "site", "run_notebooks", "adapt_masked_lm", "sanitize", "pretrain_pocket", "notebook"),
     ("dry_run", "reports", "execution"),
     ("tables",),
     ("study", "plots"),

@@ -26,6 +26,7 @@ def test_what_belongs_to_the_project_is_not_ignored_by_git(path):
         "data/cache/x",
         "data/executed/pocket/x.ipynb",
         "data/explored/attack=lws/pocket/x.csv",
+        "data/site/pocket/index.html",
         "lib/__pycache__/x.pyc",
     ],
 )
@@ -40,11 +41,12 @@ def test_continuous_integration_runs_make_test():
     assert commands == ["exec make test"]
 
 
-def test_every_requirement_is_pinned_to_one_version():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-site.txt"])
+def test_every_requirement_is_pinned_to_one_version(name):
+    lines = (ROOT / name).read_text().splitlines()
     requirements = [line.split("#")[0].strip() for line in lines]
     requirements = [line for line in requirements if line]
-    assert "-e ." in requirements
+    assert ("-e ." in requirements) == (name == "requirements.txt")
     packages = [line for line in requirements if not line.startswith("-")]
     assert packages
     for line in packages:
