@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from lib import paths
 from lib.paths import ROOT
@@ -51,6 +52,13 @@ def test_every_requirement_is_pinned_to_one_version(name):
     assert packages
     for line in packages:
         assert re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==[0-9][A-Za-z0-9.+!]*", line), line
+
+
+def test_hooks_before_a_commit_use_the_versions_of_the_tests():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    pinned = {each["repo"].rsplit("/", 1)[1]: each["rev"] for each in hooks}
+    assert f"ruff=={pinned['ruff-pre-commit'].removeprefix('v')}" in (ROOT / "requirements.txt").read_text().splitlines()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pinned["nbstripout"])
 
 
 def test_the_commands_of_the_design_are_there():
