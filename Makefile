@@ -8,6 +8,7 @@ DRY_RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SITE_READY := $(VENV)/.site-ready
 
 .PHONY: study test verify lint lab report clean
 
@@ -32,14 +33,19 @@ lint: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
-report: $(READY)
-	$(BIN)/jupyter nbconvert --to html --output-dir data/executed/$(PROFILE)/html data/executed/$(PROFILE)/*.ipynb
+# A static site from the executed notebooks, in data/site/; runs the study first if nothing was executed.
+report: $(SITE_READY)
+	$(BIN)/python -m lib.site --profile $(PROFILE)
 
 clean:
-	rm -rf data/cache data/executed .pytest_cache .ruff_cache .mypy_cache
+	rm -rf data/cache data/executed data/explored data/site .pytest_cache .ruff_cache .mypy_cache
 
 # Re-made only when requirements.txt (or the package's own metadata) changed.
 $(READY): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	touch $@
+
+$(SITE_READY): requirements-site.txt $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-site.txt
 	touch $@

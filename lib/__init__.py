@@ -2,8 +2,8 @@
 
 From the top floor to the ground; imports only run downwards:
 
-- the commands `run_notebooks`, `verify`, `adapt_masked_lm`, `sanitize`, `pretrain_pocket`; `notebook`: what notebooks need
-- `dry_run`: what a study would cost; `reports`: documents made from tables; `tables`: one file per chapter; `study`: `Study`
+- the commands `run_notebooks`, `verify`, `site`, `adapt_masked_lm`, `sanitize`, `pretrain_pocket`; `notebook`: for notebooks
+- `dry_run`: a study's cost; `reports`: documents from tables; `execution`: runs notebooks; `tables`; `study`: `Study`
 - `plots`: figures from tables; `attacks`; `sanitizing`: models of other people; `models`; `datasets`
-- `merging`: merge methods on tensors; `metrics`: numbers from outcomes; `profiles`, `paths`, `folders`
+- `merging`: merge methods on tensors; `metrics`: numbers from outcomes; `bars`, `exploring`, `profiles`, `paths`, `folders`
 """

@@ -6,31 +6,21 @@ import argparse
 import logging
 import math
 import os
+import shlex
 import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, fields
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lib import paths
+from lib.execution import Outcome, Stopped, run
+from lib.exploring import changes, explored_dir
 from lib.profiles import PROFILES, Profile, get_profile, parse_value
 
-QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # its notes on transport and shutdown are no news to a reader
-FIRST_READER = "90"  # notebooks from this number on only read what the others made
-LONGEST = "11"  # it shares little with the others: begun last, it would keep one core while the others wait
+STOPPED = 130  # exit status of a command that was ended by Ctrl-C
 EVERYWHERE = ("data_dir", "cache_dir")  # accepted beside the fields of the profile
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one notebook ended; `error` is "" when it ran to its last cell."""
-
-    notebook: str
-    seconds: float
-    error: str = ""
 
 
 def find_notebooks(only: Sequence[str] = (), folder: Path = paths.NOTEBOOKS) -> list[Path]:
@@ -86,46 +76,43 @@ def check_arguments(notebooks: Sequence[Path], profile: str, given: dict[str, An
     return {notebook: parameters_of(notebook, profile, given) for notebook in notebooks}
 
 
-def execute(notebook: Path, parameters: dict[str, Any], output: Path, progress: bool = False) -> Outcome:
-    """Run one notebook; a failing cell becomes the outcome's error, and the executed copy shows it in place."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
+def changes_of(parameters: dict[Path, dict[str, Any]], profile: str) -> dict[str, Any]:
+    """What in a whole run is not the study's own; a run shares one folder, so that notebook 90 reads what the others left."""
+    changed: dict[str, Any] = {}
+    for notebook, values in parameters.items():
+        overrides = {name: value for name, value in values.get("overrides", {}).items() if name not in EVERYWHERE}
+        changed |= changes(notebook.stem, values, get_profile(profile, **overrides))
+    return dict(sorted(changed.items()))
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
+
+@contextmanager
+def outputs_in(figures: Path | None, executed: Path | None) -> Iterator[None]:
+    """Context in which notebooks write tables and figures, and executed copies are kept, elsewhere; None: as usual."""
+    before = dict(os.environ)
+    if figures:
+        os.environ["FREE_LUNCH_FIGURES"] = str(figures)
+    if executed:
+        os.environ["FREE_LUNCH_EXECUTED"] = str(executed)
     try:
-        papermill.execute_notebook(str(notebook), str(output), parameters, progress_bar=progress, extra_arguments=QUIET_KERNEL)
-    except papermill.PapermillExecutionError as error:
-        message = f"cell [{error.exec_count}] failed with {error.ename}: {error.evalue}\n\n{error.source}"
-        return Outcome(notebook.stem, time.perf_counter() - began, message)
-    except DeadKernelError as error:  # out of memory, most often
-        return Outcome(notebook.stem, time.perf_counter() - began, f"the notebook's kernel died: {error}")
-    return Outcome(notebook.stem, time.perf_counter() - began)
-
-
-def run(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int = 1) -> list[Outcome]:
-    """Run the notebooks, `n_jobs` at a time, each with its share of the cores; later ones go on when one fails."""
-    tasks = [(notebook, values, paths.executed_dir(profile) / notebook.name) for notebook, values in parameters.items()]
-    readers = [task for task in tasks if task[0].name >= FIRST_READER]  # they need what the others leave
-    makers = [task for task in tasks if task not in readers]
-    n_jobs = min(n_jobs, max(len(makers), len(readers)))
-    if n_jobs > 1:
-        makers.sort(key=lambda task: not task[0].name.startswith(LONGEST))
-    outcomes: list[Outcome] = []
-    with ProcessPoolExecutor(n_jobs, initializer=_take_share, initargs=(n_jobs,)) as pool:
-        for batch in (makers, readers):
-            futures = [pool.submit(partial(execute, progress=n_jobs == 1), *task) for task in batch]
-            for future in as_completed(futures):
-                done = future.result()
-                outcomes.append(done)
-                mark = "FAILED" if done.error else "done"
-                print(f"[{len(outcomes)}/{len(tasks)}] {done.notebook}: {mark} in {done.seconds:.0f} s", flush=True)
-    return sorted(outcomes, key=lambda outcome: outcome.notebook)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0, 1 when a notebook failed, 2 for arguments that make no sense."""
+    """Command line; returns the exit status: 0, 1 when a notebook failed, 2 for wrong arguments, 130 if it was stopped."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _obey(options)
+    except KeyboardInterrupt:
+        print("\nstopped before any notebook ran", file=sys.stderr)
+    except Stopped as stopped:
+        print(f"\nstopped. What was finished is kept; go on with\n  {_go_on(options, stopped.finished)}", file=sys.stderr)
+    return STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.run_notebooks", description=__doc__)
     parser.add_argument("--profile", default="pocket", help=f"one of {', '.join(sorted(PROFILES))}")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="numbers of notebooks, e.g. 04 06")
@@ -137,13 +124,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="list what would be trained, with GPU hours and disk; run nothing"
     )
-    options = parser.parse_args(arguments)
+    parser.add_argument("--list", action="store_true", help="list the notebooks: question, minutes to read, level; run nothing")
+    return parser
+
+
+def _obey(options: argparse.Namespace) -> int:
     try:
         if options.jobs is not None and options.jobs < 1:
             raise ValueError(f"--jobs is {options.jobs}; give 1 or more")
+        notebooks = find_notebooks(options.only)
+        if options.list:
+            from lib.reports.learning_path import listing
+
+            print(listing(notebooks))
+            return 0
         # A folder may be called 2024.
         given = {name: value if name in EVERYWHERE else parse_value(value) for name, value in options.parameter}
-        parameters = check_arguments(find_notebooks(options.only), options.profile, given)
+        parameters = check_arguments(notebooks, options.profile, given)
         if options.dry_run:
             from lib.dry_run.report import report
 
@@ -152,20 +149,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ConnectionError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    figures = paths.figures_dir(options.profile)
-    before = _modified(figures)
     # Pocket notebooks spend much time on one core. Elsewhere two trainings at once may be too much for a GPU's memory.
-    outcomes = run(parameters, options.profile, options.jobs or (2 if options.profile == "pocket" else 1))
+    n_jobs = options.jobs or (2 if options.profile == "pocket" else 1)
+    with _elsewhere_if_explored(parameters, options.profile):
+        return _run_and_tell(parameters, options.profile, n_jobs)
+
+
+def _go_on(options: argparse.Namespace, finished: Sequence[str]) -> str:
+    """The command that does what is left of a stopped one; folders that the environment names are part of it."""
+    left = [path.name[:2] for path in find_notebooks(options.only) if path.stem not in finished]
+    places = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("FREE_LUNCH_") and value]
+    command = [*places, paths.shown(Path(sys.executable)), "-m", "lib.run_notebooks", "--profile", options.profile]
+    command += ["--only", *left] if options.only or finished else []
+    command += [word for pair in options.parameter for word in ("-p", *pair)]
+    command += ["--jobs", str(options.jobs)] if options.jobs else []
+    return shlex.join(command)
+
+
+@contextmanager
+def _elsewhere_if_explored(parameters: dict[Path, dict[str, Any]], profile: str) -> Iterator[None]:
+    """Context in which a run with other parameters than the study's own leaves figures and executed notebooks alone."""
+    changed = changes_of(parameters, profile)
+    if not changed:
+        yield
+        return
+    folder = explored_dir(changed)
+    # What the user set comes first, one by one.
+    figures = None if os.environ.get("FREE_LUNCH_FIGURES") else folder
+    executed = None if os.environ.get("FREE_LUNCH_EXECUTED") else folder / "executed"
+    with outputs_in(figures, executed):
+        where = paths.shown(paths.figures_dir(profile))
+        print(f"other parameters than the study's own ({', '.join(changed)}): tables and figures go to {where}", flush=True)
+        yield
+
+
+def _run_and_tell(parameters: dict[Path, dict[str, Any]], profile: str, n_jobs: int) -> int:
+    figures = paths.figures_dir(profile)
+    before = _modified(figures)
+    outcomes = run(parameters, profile, n_jobs)
     written = sorted(path for path, stamp in _modified(figures).items() if before.get(path) != stamp)
-    _print_summary(outcomes, figures, written, paths.executed_dir(options.profile))
+    _print_summary(outcomes, figures, written, paths.executed_dir(profile))
     return 1 if any(outcome.error for outcome in outcomes) else 0
-
-
-def _take_share(n_jobs: int) -> None:
-    """Let this process and its kernels use one of `n_jobs` shares of the cores: threads that fight for a core are slower."""
-    if n_jobs > 1:
-        share = str(max(1, (os.cpu_count() or 1) // n_jobs))
-        os.environ |= dict.fromkeys(("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"), share)
 
 
 def _is_finite(value: Any) -> bool:

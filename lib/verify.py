@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
+from lib.execution import Stopped, run
 from lib.metrics.columns import column_of
-from lib.notebook.outputs import MANIFEST
+from lib.paths import MANIFEST
 from lib.profiles import PROFILES, get_profile, parse_value
-from lib.run_notebooks import check_arguments, find_notebooks, run
+from lib.run_notebooks import STOPPED, check_arguments, find_notebooks, outputs_in
 
 # Trainings on another processor round otherwise, and take another path from there.
 RATE_TOLERANCE = 0.05  # absolute, of what lies in [0, 1]
@@ -116,7 +115,7 @@ def verify(profile: str, jobs: Sequence[Job], given: dict[str, Any], work: Path)
             (regenerated / f"{name}.csv").unlink(missing_ok=True)
         [notebook] = [path for path in find_notebooks([job.notebook[:2]]) if path.stem == job.notebook]
         parameters = check_arguments([notebook], profile, _accepted(job.parameters) | given)
-        with _outputs_in(work):
+        with outputs_in(work / "figures", work / "executed"):
             [outcome] = run(parameters, profile)
         if outcome.error:
             problems.append(f"{job.notebook}: {outcome.error}")
@@ -134,25 +133,13 @@ def verify(profile: str, jobs: Sequence[Job], given: dict[str, Any], work: Path)
     return problems
 
 
-@contextmanager
-def _outputs_in(work: Path) -> Iterator[None]:
-    """Context in which notebooks write their outputs into another folder."""
-    before = dict(os.environ)
-    os.environ |= {"FREE_LUNCH_FIGURES": str(work / "figures"), "FREE_LUNCH_EXECUTED": str(work / "executed")}
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def _accepted(parameters: dict[str, Any]) -> dict[str, Any]:
     """Without what a manifest keeps by its last name only."""
     return {name: value for name, value in parameters.items() if name not in ("name", "data_dir", "cache_dir")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0 if all tables agree, 1 if not, 2 for arguments that make no sense."""
+    """Command line; returns the exit status: 0 if all tables agree, 1 if not, 2 for wrong arguments, 130 if stopped."""
     parser = argparse.ArgumentParser(prog="python -m lib.verify", description=__doc__)
     parser.add_argument("--profile", default="pocket", help=f"one of {', '.join(sorted(PROFILES))}")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="numbers of notebooks, e.g. 04 06")
@@ -168,6 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        print("\nstopped. What was trained is kept; the same command begins the comparison anew", file=sys.stderr)
+        return STOPPED
     print(f"\n{sum(len(job.outputs) for job in jobs)} outputs of {len(jobs)} executions verified, {len(problems)} differences")
     print(*problems, sep="\n")
     return 1 if problems else 0

@@ -32,7 +32,7 @@ OTHER_WORDS = """
 
 def files_of_the_checkout():
     """Everything that lies where a study outside the tests would write."""
-    folders = (ROOT / "data" / "cache", ROOT / "data" / "executed", ROOT / "figures")
+    folders = (*(ROOT / "data" / name for name in ("cache", "executed", "explored", "site")), ROOT / "figures")
     return {path for folder in folders for path in folder.rglob("*")}
 
 
@@ -232,3 +232,34 @@ def settings():
     from lib.profiles import TrainingSettings
 
     return TrainingSettings(3e-3, 8.0, 8, 0.05, 0.01, 1.0, 48)
+
+
+# --- what tests of commands share: notebooks of a cell or two -------------------------------------------------------------
+
+NOTEBOOK_PARAMETERS = """\
+profile: str = "pocket"  # a key of PROFILES
+overrides: dict = {}  # fields of the profile
+attack: str = "badnet"  # an attack
+n_shown: int = 4  # texts shown
+share: float = 0.5  # a share
+rates: list = [0.1, 0.2]  # some rates"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """A function that writes a notebook with the usual parameters and some cells; those that begin with "#" are text."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    def write(name, *cells):
+        parameters = new_code_cell(NOTEBOOK_PARAMETERS, metadata={"tags": ["parameters"]})
+        content = new_notebook(
+            cells=[parameters, *(new_markdown_cell(cell) if cell.startswith("#") else new_code_cell(cell) for cell in cells)]
+        )
+        content.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(content, path)
+        return path
+
+    return write

@@ -9,13 +9,13 @@ from lib.paths import ROOT
 LIB = ROOT / "lib"
 # From the top. A wing may import what stands below it and, on its own floor, what stands to its right.
 FLOORS = (
-    ("verify", "run_notebooks", "adapt_masked_lm", "sanitize", "pretrain_pocket", "notebook"),
-    ("dry_run", "reports"),
+    ("verify", "site", "run_notebooks", "adapt_masked_lm", "sanitize", "pretrain_pocket", "notebook"),
+    ("dry_run", "reports", "execution"),
     ("tables",),
     ("study", "plots"),
     ("sanitizing", "attacks", "defenses"),
     ("models", "datasets"),
-    ("merging", "metrics", "folders", "profiles", "paths"),
+    ("merging", "metrics", "bars", "exploring", "folders", "profiles", "paths"),
 )
 PLACES = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
 IMPORT = re.compile(r"^\s*(?:from lib\.(\w+)[\w.]* import|from lib import (\w+)|import lib\.(\w+))", re.MULTILINE)

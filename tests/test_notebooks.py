@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lib.dry_run.plans import needed_by, offline_planner
-from lib.dry_run.report import default_parameters
+from lib.exploring import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8"))

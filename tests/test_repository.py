@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from lib import paths
 from lib.paths import ROOT
@@ -19,7 +20,17 @@ def test_what_belongs_to_the_project_is_not_ignored_by_git(path):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git checkout")
-@pytest.mark.parametrize("path", [".venv/bin/python", "data/cache/x", "data/executed/pocket/x.ipynb", "lib/__pycache__/x.pyc"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".venv/bin/python",
+        "data/cache/x",
+        "data/executed/pocket/x.ipynb",
+        "data/explored/attack=lws/pocket/x.csv",
+        "data/site/pocket/index.html",
+        "lib/__pycache__/x.pyc",
+    ],
+)
 def test_what_is_made_here_is_ignored_by_git(path):
     assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0
 
@@ -31,15 +42,23 @@ def test_continuous_integration_runs_make_test():
     assert commands == ["exec make test"]
 
 
-def test_every_requirement_is_pinned_to_one_version():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-site.txt"])
+def test_every_requirement_is_pinned_to_one_version(name):
+    lines = (ROOT / name).read_text().splitlines()
     requirements = [line.split("#")[0].strip() for line in lines]
     requirements = [line for line in requirements if line]
-    assert "-e ." in requirements
+    assert ("-e ." in requirements) == (name == "requirements.txt")
     packages = [line for line in requirements if not line.startswith("-")]
     assert packages
     for line in packages:
         assert re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==[0-9][A-Za-z0-9.+!]*", line), line
+
+
+def test_hooks_before_a_commit_use_the_versions_of_the_tests():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    pinned = {each["repo"].rsplit("/", 1)[1]: each["rev"] for each in hooks}
+    assert f"ruff=={pinned['ruff-pre-commit'].removeprefix('v')}" in (ROOT / "requirements.txt").read_text().splitlines()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pinned["nbstripout"])
 
 
 def test_the_commands_of_the_design_are_there():

@@ -1,37 +1,20 @@
 """The command that executes notebooks: its arguments, and what it says when a cell fails."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
 import nbformat
+import psutil
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 
 from lib import paths, run_notebooks
 from lib.profiles import parse_value
-from lib.run_notebooks import check_arguments, execute, find_notebooks, main, parameters_of
-
-PARAMETERS = """\
-profile: str = "pocket"  # a key of PROFILES
-overrides: dict = {}  # fields of the profile
-attack: str = "badnet"  # an attack
-n_shown: int = 4  # texts shown
-share: float = 0.5  # a share
-rates: list = [0.1, 0.2]  # some rates"""
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    """A function that writes a notebook with the usual parameters and some cells."""
-
-    def write(name, *cells):
-        parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-        content = new_notebook(cells=[parameters, *map(new_code_cell, cells)])
-        content.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        path = tmp_path / "notebooks" / f"{name}.ipynb"
-        path.parent.mkdir(exist_ok=True)
-        nbformat.write(content, path)
-        return path
-
-    return write
-
+from lib.reports.learning_path import described
+from lib.run_notebooks import check_arguments, find_notebooks, main, parameters_of
 
 # --- arguments -------------------------------------------------------------------------------------------------------------
 
@@ -134,7 +117,7 @@ def test_arguments_are_checked_before_anything_runs(notebook, profile, given, me
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else value[:60],
 )
 def test_the_command_refuses_what_makes_no_sense_with_one_line_and_status_two(capsys, monkeypatch, arguments, message):
-    monkeypatch.setattr(run_notebooks, "execute", None)  # nothing may run
+    monkeypatch.setattr(run_notebooks, "run", None)  # nothing may run
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert said.err.startswith(message)
@@ -192,27 +175,65 @@ def test_notebooks_side_by_side_share_the_cores_and_pocket_runs_two_of_them(note
         assert (tmp_path / first.stem).read_text() == share
 
 
-def test_notebooks_that_only_read_wait_for_the_others(notebook, tmp_path):
-    left = tmp_path / "left"
-    slow = notebook("10_makes", f"import time; time.sleep(2); open({str(left)!r}, 'w').write('made')")
-    reader = notebook("90_reads", f"print(open({str(left)!r}).read())")
-    outcomes = run_notebooks.run({reader: {}, slow: {}}, "pocket", n_jobs=2)
-    assert [(outcome.notebook, outcome.error) for outcome in outcomes] == [("10_makes", ""), ("90_reads", "")]
+# --- what else it does -------------------------------------------------------------------------------------------------------
 
 
-def test_side_by_side_the_longest_notebook_begins_first_and_alone_they_keep_their_order(notebook, tmp_path):
-    begun = tmp_path / "begun"
-    names = [f"{number}_long" for number in ("01", "02", run_notebooks.LONGEST)]
-    ordered = [
-        notebook(name, f"open({str(begun)!r}, 'a').write({name[:2]!r} + ' ')", "import time; time.sleep(1)") for name in names
-    ]
-    for n_jobs, is_first in ((2, True), (1, False)):
-        begun.unlink(missing_ok=True)
-        run_notebooks.run({path: {} for path in ordered}, "pocket", n_jobs)
-        assert (run_notebooks.LONGEST in begun.read_text().split()[:2]) == is_first
+def test_the_list_has_number_minutes_level_and_question_of_each_notebook(capsys, monkeypatch):
+    monkeypatch.setattr(run_notebooks, "run", None)  # nothing may run
+    assert main(["--list"]) == 0
+    said = capsys.readouterr().out
+    listed = re.findall(r"^(\d\d) +(\d+)  (start|middle|advanced) +\S", said, flags=re.MULTILINE)
+    assert [number for number, *_ in listed] == [path.name[:2] for path in find_notebooks()]
+    path = find_notebooks(["04"])[0]
+    question, minutes = described(path)
+    assert ("04", str(minutes), "middle") in listed
+    assert question in " ".join(said.split())
+    assert main(["--list", "--only", "00", "90"]) == 0
+    assert re.findall(r"^\d\d", capsys.readouterr().out, flags=re.MULTILINE) == ["00", "90"]
 
 
-def test_a_notebook_whose_kernel_dies_is_an_outcome_and_not_a_crash(notebook, tmp_path):
-    outcome = execute(notebook("01_dies", "import os; os._exit(1)"), {}, tmp_path / "executed" / "01_dies.ipynb")
-    assert outcome.notebook == "01_dies"
-    assert "died" in outcome.error.lower()
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ctrl_c_ends_all_at_once_and_names_the_command_that_goes_on(notebook, tmp_path):
+    """Two notebooks side by side: one has ended, one sleeps in a kernel and in a process that the kernel has started."""
+    pids, left = tmp_path / "pids", tmp_path / "left"
+    notebook("01_ends", "print(attack)")
+    sleeps = "import os, subprocess; child = subprocess.Popen(['sleep', '600']); "
+    sleeps += f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}'); child.wait()"
+    folder = notebook("02_sleeps", sleeps).parent
+    notebook("90_waits", f"open({str(left)!r}, 'w').write('x')")
+    code = (
+        "import sys, functools\nfrom pathlib import Path\nfrom lib import run_notebooks as command\n"
+        f"command.find_notebooks = functools.partial(command.find_notebooks, folder=Path({str(folder)!r}))\n"
+        "sys.exit(command.main(['-p', 'attack', 'lws', '-p', 'n_seeds', '1']))"
+    )
+    places = {f"FREE_LUNCH_{name}": str(tmp_path / name) for name in ("FIGURES", "EXECUTED")}
+    # A group of its own, as a shell gives every command: Ctrl-C reaches the command and its workers.
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=paths.ROOT, env=os.environ | places,
+    )  # fmt: skip
+    try:
+        said = command.stdout.readline()
+        while "01_ends: done" not in said or not pids.is_file():
+            assert command.poll() is None, command.stderr.read()
+            said += command.stdout.readline() if "01_ends: done" not in said else ""
+            time.sleep(0.1)
+        began = time.monotonic()
+        os.killpg(command.pid, signal.SIGINT)
+        _, errors = command.communicate(timeout=60)
+    finally:
+        command.kill()
+    assert command.returncode == 130
+    assert time.monotonic() - began < 10  # one second on an idle machine
+    assert "Traceback" not in errors
+    assert f"FREE_LUNCH_EXECUTED={tmp_path / 'EXECUTED'}" in errors
+    assert "-m lib.run_notebooks --profile pocket --only 02 90 -p attack lws -p n_seeds 1" in errors
+    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+    assert not left.exists()
+    assert [path.name for path in (tmp_path / "EXECUTED" / "pocket").glob("[!.]*")] == ["01_ends.ipynb"]

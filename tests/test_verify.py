@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lib import verify
-from lib.notebook.outputs import MANIFEST
+from lib.paths import MANIFEST
 from lib.profiles import get_profile
 from lib.run_notebooks import Outcome
 from lib.verify import Job, compare, main, read_jobs

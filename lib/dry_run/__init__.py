@@ -4,10 +4,9 @@ May import: `tables` and everything below them.
 """
 
 from lib.dry_run.plans import dry_run, offline_planner
-from lib.dry_run.report import default_parameters, describe, report
+from lib.dry_run.report import describe, report
 
 __all__ = [
-    "default_parameters",
     "describe",
     "dry_run",
     "offline_planner",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pandas as pd
 
 from lib.dry_run.estimates import BYTES_PER_WEIGHT, GPU_FLOPS, UTILISATION
 from lib.dry_run.plans import DryRun, dry_run, offline_planner
+from lib.exploring import default_parameters
 
 _GROUP = ["notebook", "pretrained", "dataset", "attack", "settings"]
 
@@ -64,11 +64,3 @@ def _totals(run: DryRun) -> list[str]:
 
 def _total(name: str, rows: pd.DataFrame) -> str:
     return f"{name} {len(rows)} models, {rows['gpu_hours'].sum():,.1f} GPU hours, {rows['gigabytes'].sum():,.1f} GB on disk"
-
-
-def default_parameters(notebook: Path) -> dict[str, Any]:
-    """The values in a notebook's cell of parameters."""
-    import papermill
-
-    declared = papermill.inspect_notebook(str(notebook))
-    return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}

@@ -13,6 +13,8 @@ import pandas as pd
 from filelock import FileLock
 
 from lib import paths
+from lib.exploring import changes, explored_dir
+from lib.paths import MANIFEST
 from lib.plots.style import Subject
 from lib.profiles import get_profile
 from lib.reports import write_reports
@@ -21,13 +23,15 @@ from lib.study.study import Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MANIFEST = "manifest.json"
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "numpy", "pandas")
 DECIMALS = 4  # of rates in tables: one example of a test set of 10,000
 
 
 class Outputs:
-    """Writes the tables and figures of one notebook to `figures/<profile>/`.
+    """Writes the tables and figures of one notebook to `figures/<profile>/`, if it has the study's own parameters.
+
+    Those of any other run go to a folder under `data/explored/`, which is printed: exploring overwrites no committed file.
+    `FREE_LUNCH_FIGURES` comes before both.
 
     Args:
         study: its profile names the folder; its keys go to the manifest.
@@ -37,7 +41,7 @@ class Outputs:
 
     def __init__(self, study: Study, notebook: str, **parameters: Any) -> None:
         self.study, self.notebook, self.parameters = study, notebook, parameters
-        self.folder = paths.figures_dir(study.profile.name)
+        self.folder = _folder(study, notebook, parameters)
 
     @property
     def subject(self) -> Subject:
@@ -99,6 +103,21 @@ class Outputs:
 def _subject(source: str, pretrained: str) -> Subject:
     """Data and model of a profile; of a folder or a Hub id the last name."""
     return Subject(is_synthetic=source == "pocket", model=Path(pretrained).name)
+
+
+def _folder(study: Study, notebook: str, parameters: dict[str, Any]) -> Path:
+    """Where a run's tables and figures go; says so if it is another place than `figures/<profile>`."""
+    profile = study.profile.name
+    if paths.is_told():
+        folder = paths.figures_dir(profile)
+        if folder != paths.ROOT / "figures" / profile:
+            print(f"Tables and figures go to {paths.shown(folder)}.")
+        return folder
+    if not (changed := changes(notebook, parameters, study.profile)):
+        return paths.figures_dir(profile)
+    folder = explored_dir(changed) / profile
+    print(f"Other parameters than the study's own: {', '.join(changed)}. Tables and figures go to {paths.shown(folder)}.")
+    return folder
 
 
 def _without_folders(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import json
 import math
 import os
 import re
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib.reports.reading import markdown_table
@@ -18,31 +21,62 @@ LEVEL_OF = {"00": 1, "01": 1, "02": 1, "03": 1, "04": 2, "05": 3, "06": 3, "07":
 LEVEL_OF |= dict.fromkeys(("13", "14", "15", "16", "90"), 3)
 
 
-def learning_path(notebooks: Path, seen_from: Path) -> str:
-    """A Markdown table of the numbered notebooks: name with link, its question, minutes to read and solve, level.
+@dataclass(frozen=True)
+class Lesson:
+    """A notebook as a reader chooses it."""
+
+    path: Path
+    question: str
+    minutes: int
+    level: str
+
+
+def lessons(notebooks: Iterable[Path]) -> list[Lesson]:
+    """The notebooks with their questions, minutes and levels.
 
     The question is the first one of the notebook's first cell. Minutes are those of its words and lines, and of its exercises,
     as it says them itself; rounded up to five.
+
+    Raises:
+        ValueError: for a notebook that has no level here, or no question.
+    """
+    found = []
+    for path in notebooks:
+        number = path.stem[:2]
+        if number not in LEVEL_OF:
+            raise ValueError(
+                f"{path.name} has no level; add one of {sorted(LEVELS)} to `LEVEL_OF`, which has {sorted(LEVEL_OF)}"
+            )
+        found.append(Lesson(path, *described(path), LEVELS[LEVEL_OF[number]]))
+    return found
+
+
+def learning_path(notebooks: Path, seen_from: Path) -> str:
+    """A Markdown table of the numbered notebooks: name with link, its question, minutes to read and solve, level.
 
     Args:
         notebooks: their folder.
         seen_from: the folder of the document, for links.
 
     Raises:
-        ValueError: for a notebook that has no level here, or no question.
+        ValueError: as `lessons`.
     """
     rows = []
-    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
-        number = path.stem[:2]
-        if number not in LEVEL_OF:
-            raise ValueError(
-                f"{path.name} has no level; add one of {sorted(LEVELS)} to `LEVEL_OF`, which has {sorted(LEVEL_OF)}"
-            )
-        question, minutes = described(path)
-        link = Path(os.path.relpath(path, seen_from)).as_posix()
-        level = LEVELS[LEVEL_OF[number]]
-        rows.append({"notebook": f"[{path.stem}]({link})", "question": question, "minutes": str(minutes), "level": level})
+    for lesson in lessons(sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))):
+        link = Path(os.path.relpath(lesson.path, seen_from)).as_posix()
+        name = f"[{lesson.path.stem}]({link})"
+        rows.append({"notebook": name, "question": lesson.question, "minutes": str(lesson.minutes), "level": lesson.level})
     return markdown_table(rows)
+
+
+def listing(notebooks: Iterable[Path], width: int = 100) -> str:
+    """The same for a terminal: number, minutes, level and question, wrapped."""
+    lines = [f"{'NN':4}{'minutes':>7}  {'level':10}question"]
+    for lesson in lessons(notebooks):
+        first, *others = textwrap.wrap(lesson.question, width - 23)
+        lines.append(f"{lesson.path.stem[:2]:4}{lesson.minutes:>7}  {lesson.level:10}{first}")
+        lines += [" " * 23 + other for other in others]
+    return "\n".join(lines)
 
 
 def described(path: Path) -> tuple[str, int]:

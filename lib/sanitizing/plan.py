@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.bars import bar
 from lib.folders import copy_model_files, read_json
 from lib.merging import Merge, ModelSource
 from lib.merging.files import SafetensorsSource
@@ -87,10 +88,8 @@ class Plan:
         Returns:
             The fields of the suspect's configuration that point to code and were left out, such as "auto_map of config.json".
         """
-        from tqdm.auto import tqdm
-
-        with tqdm(total=output_bytes(self.merge), unit="B", unit_scale=True, desc="merging") as bar:
-            written = save_merge(self.merge, folder, bar.update)
+        with bar(total=output_bytes(self.merge), unit="B", unit_scale=True, title="merging") as shown:
+            written = save_merge(self.merge, folder, shown.update)
         copied = copy_model_files(self.models.folders[0], folder)
         self._note_dtype(folder / "config.json")
         parents = [

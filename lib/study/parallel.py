@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lib.bars import bar
 from lib.profiles import Profile
 from lib.study.recipes import Recipe
 
@@ -33,12 +34,11 @@ def run_jobs(
         ValueError: for a Ray cluster without room for one job.
     """
     import joblib
-    from tqdm.auto import tqdm
 
     n_jobs = min(_ray_slots(profile) if profile.engine == "ray" else local_jobs(profile), len(recipes))
     n_threads = 1 if profile.engine == "ray" else max(1, joblib.cpu_count() // n_jobs)
     if n_jobs == 1 and profile.engine != "ray":  # a worker would spend longer on its imports than many a pocket training takes
-        for recipe in tqdm(_by_turns(recipes, locations), desc=title, unit=unit, total=len(recipes)):
+        for recipe in bar(_by_turns(recipes, locations), title=title, unit=unit, total=len(recipes)):
             make(recipe, locations, n_threads)
         return
     jobs = (joblib.delayed(make)(recipe, locations, n_threads) for recipe in _by_turns(recipes, locations))
@@ -46,8 +46,8 @@ def run_jobs(
         # Ray's backend gives its results together: the bar stands still until the last.
         as_they_come = {} if profile.engine == "ray" else {"return_as": "generator_unordered"}
         done = joblib.Parallel(n_jobs=n_jobs, batch_size=1, **as_they_come)(jobs)
-        for name in (bar := tqdm(done, total=len(recipes), desc=title, unit=unit)):
-            bar.set_postfix_str(name)
+        for name in (shown := bar(done, title=title, unit=unit, total=len(recipes))):
+            shown.set_postfix_str(name)
 
 
 def local_jobs(profile: Profile) -> int:

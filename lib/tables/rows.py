@@ -12,8 +12,8 @@ from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec
 
 import pandas as pd
-from tqdm.auto import tqdm
 
+from lib.bars import bar
 from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
 from lib.study.choices import attacks_on
@@ -147,6 +147,6 @@ def _rates(prefix: str, score: Score) -> dict[str, float]:
     return {f"{prefix}{rate}": getattr(score, rate) for rate in ("cacc", "asr", "asr_untriggered", "flip_rate")}
 
 
-def progress(steps: Sequence[Any]) -> Iterable[Any]:
-    """A bar over things to score."""
-    return tqdm(steps, desc="scoring", unit="score", leave=False, delay=1)
+def progress(steps: Sequence[Any], title: str = "scoring", unit: str = "score") -> Iterable[Any]:
+    """A bar over things to score, which does not appear if they were scored before."""
+    return bar(steps, title=title, unit=unit, leave=False, delay=1)

@@ -17,7 +17,7 @@ from lib.models.pretrained import fingerprint
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, Recipe, TriggerRecipe
 from lib.study.study import Study
-from lib.tables.rows import Needed, declares
+from lib.tables.rows import Needed, declares, progress
 
 STEALTH_FILE = "stealth.json"
 
@@ -52,7 +52,8 @@ def stealth_table(
     study.prepare(recipes)
     masked_lm = study.profile.masked_lm or study.profile.pretrained
     rows: list[dict[str, Any]] = []
-    for trigger in [recipe.trigger for recipe in recipes if recipe.trigger]:
+    triggers = [recipe.trigger for recipe in recipes if recipe.trigger]
+    for trigger in progress(triggers, "measuring triggers", "trigger"):
         frame = study.triggered_test(trigger.data.dataset, trigger.attack, seed)
         shown = frame.head(n_texts)
 

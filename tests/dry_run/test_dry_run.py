@@ -4,7 +4,8 @@ import pytest
 
 from lib.dry_run.estimates import HUB_WEIGHTS, hub_rows, training_cost, weights_of
 from lib.dry_run.plans import PLANS, dry_run, needed_by, offline_planner
-from lib.dry_run.report import default_parameters, describe, report
+from lib.dry_run.report import describe, report
+from lib.exploring import default_parameters
 from lib.models.pretrained import new_classifier
 from lib.run_notebooks import find_notebooks, main
 from lib.study.making import Maker

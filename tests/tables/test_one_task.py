@@ -6,7 +6,7 @@ import pytest
 
 from lib import tables
 from lib.dry_run.plans import PLANS, needed_by, offline_planner
-from lib.dry_run.report import default_parameters
+from lib.exploring import default_parameters
 from lib.run_notebooks import find_notebooks
 
 WITHOUT_PARTNERS = {"03", "08"}
