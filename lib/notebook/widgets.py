@@ -6,7 +6,9 @@ seen to wait for ever for a reply of its kernel.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import ipywidgets
@@ -17,6 +19,9 @@ from matplotlib.figure import Figure
 
 from lib.models.checkpoints import Checkpoint
 from lib.notebook.display import mark_changes
+from lib.notebook.playground import example_text, playground_html
+from lib.study import chosen_attacks
+from lib.study.store import MissingRunsError
 from lib.study.study import Study
 
 
@@ -37,6 +42,40 @@ def explore_merge(
     share.continuous_update = False  # score when the slider is let go
     text = ipywidgets.Text(value=sentence, description="sentence", continuous_update=False, layout={"width": "80%"})
     _show(merge_and_score, share=share, text=text)
+
+
+def explore_playground(study: Study, task: str, attack: str, sentence: str, seed: int = 0) -> None:
+    """A text field, menus of tasks and attacks: the clean, the backdoored and the merged model side by side, word by word.
+
+    A choice whose models nobody has trained yet trains them. Choosing a task puts one of its test texts into the field.
+    """
+
+    @lru_cache(maxsize=64)  # a chosen task sets three controls, and each of them asks for a view
+    def view(task: str, attack: str, text: str, text_pair: str) -> HTML:
+        return HTML(playground_html(study, task, attack, text, text_pair, seed))
+
+    tasks = list(dict.fromkeys([task, *study.profile.tasks]))
+    attacks = list(dict.fromkeys([attack, *chosen_attacks("all")]))
+    wide = {"width": "80%"}
+    controls = {
+        "task": ipywidgets.Dropdown(options=tasks, value=task, description="task"),
+        "attack": ipywidgets.Dropdown(options=attacks, value=attack, description="attack"),
+        "text": ipywidgets.Text(value=sentence, description="sentence", continuous_update=False, layout=wide),
+        "text_pair": ipywidgets.Text(
+            value=example_text(study, task, seed)[1], description="second", continuous_update=False, layout=wide
+        ),
+    }
+
+    def show_pair() -> None:
+        controls["text_pair"].layout.display = None if controls["text_pair"].value else "none"
+
+    def take_example(_: Any) -> None:
+        controls["text"].value, controls["text_pair"].value = example_text(study, controls["task"].value, seed)
+        show_pair()
+
+    show_pair()
+    controls["task"].observe(take_example, names="value")
+    _show(view, **controls)
 
 
 def explore_triggers(study: Study, task: str, attacks: Sequence[str], sentence: str, seed: int = 0) -> None:
@@ -81,12 +120,22 @@ def _explore_column(plot: Callable[[pd.DataFrame], Figure], table: pd.DataFrame,
 
 
 def _show(draw: Callable[..., Any], **controls: ipywidgets.Widget) -> None:
-    """Show the controls and, below them, `draw(**values)`; a moved control replaces what is shown."""
+    """Show the controls and, below them, `draw(**values)`; a moved control replaces what is shown.
+
+    What a user may do wrong is said in place of the result: an error in a callback would end in a log that nobody reads. The
+    first result is the notebook's own, and its errors stop the notebook.
+    """
 
     def current() -> Any:
         return draw(**{name: control.value for name, control in controls.items()})
 
+    def moved(_: Any) -> None:
+        try:
+            shown.update(current())
+        except (ValueError, MissingRunsError) as error:
+            shown.update(HTML(f"<p>{html.escape(str(error))}</p>"))
+
     display(ipywidgets.VBox(list(controls.values())))
     shown = display(current(), display_id=True)
     for control in controls.values():
-        control.observe(lambda _: shown.update(current()), names="value")
+        control.observe(moved, names="value")

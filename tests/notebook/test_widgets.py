@@ -57,3 +57,24 @@ def test_a_slider_merges_scores_and_predicts_on_the_fly(study, backdoored, clean
         score = study.score(model, "sst2", "badnet")
         assert f"clean accuracy {score.cacc:.1%}, attack success rate {score.asr:.1%}" in shown[-1].data
         assert "the film was good ." in shown[-1].data
+
+
+def test_the_playground_is_shown_once_and_anew_for_other_texts_and_attacks(study, backdoored, shown):
+    widgets.explore_playground(study, "sst2", "badnet", "the film was good .")
+    controls = controls_of(shown[0])
+    assert controls["task"].value == "sst2" and controls["attack"].value == "badnet"
+    assert controls["second"].layout.display == "none"  # no task of pairs
+    assert len(shown) == 2 and "<b>merged</b> says" in shown[1].data
+    controls["sentence"].value = "the plot was <awful> ."
+    assert "&lt;awful&gt;" in shown[-1].data
+    controls["sentence"].value = " "
+    assert shown[-1].data == "<p>type a sentence: there is no word to look at</p>"
+
+
+def test_choosing_a_task_in_the_playground_brings_one_of_its_texts(study, shown, monkeypatch):
+    monkeypatch.setattr(widgets, "playground_html", lambda study, task, attack, text, pair, seed: f"{task}|{text}|{pair}")
+    widgets.explore_playground(study.variant(tasks=["sst2", "qnli"]), "sst2", "badnet", "the film was good .")
+    controls = controls_of(shown[0])
+    controls["task"].value = "qnli"
+    assert shown[-1].data == f"qnli|{controls['sentence'].value}|{controls['second'].value}"
+    assert controls["second"].value and controls["second"].layout.display is None
