@@ -64,3 +64,57 @@ def test_a_slider_merges_scores_and_predicts_on_the_fly(study, backdoored, clean
         score = study.score(model, "sst2", "badnet")
         assert f"clean accuracy {score.cacc:.1%}, attack success rate {score.asr:.1%}" in shown[-1].data
         assert "the film was good ." in shown[-1].data
+
+
+def test_the_playground_is_shown_once_and_anew_for_other_texts_and_attacks(study, backdoored, shown):
+    widgets.explore_playground(study, "sst2", "badnet", "the film was good .")
+    controls = controls_of(shown[0])
+    assert controls["task"].value == "sst2" and controls["attack"].value == "badnet"
+    assert controls["second"].layout.display == "none"  # no task of pairs
+    assert len(shown) == 2 and "<b>merged</b> says" in shown[1].data
+    controls["sentence"].value = "the plot was <awful> ."
+    assert "&lt;awful&gt;" in shown[-1].data
+    controls["sentence"].value = " "
+    assert shown[-1].data == "<p>type a sentence: there is no word to look at</p>"
+
+
+def test_choosing_a_task_in_the_playground_brings_one_of_its_texts(study, shown, monkeypatch):
+    monkeypatch.setattr(widgets, "playground_html", lambda study, task, attack, text, pair, seed: f"{task}|{text}|{pair}")
+    widgets.explore_playground(study.variant(tasks=["sst2", "qnli"]), "sst2", "badnet", "the film was good .")
+    controls = controls_of(shown[0])
+    controls["task"].value = "qnli"
+    assert shown[-1].data == f"qnli|{controls['sentence'].value}|{controls['second'].value}"
+    assert controls["second"].value and controls["second"].layout.display is None
+
+
+def rows_of(box):
+    """The mixer's menu, ticks, sliders and knobs."""
+    menu, *rest = box.children
+    rows = [row.children for row in rest if hasattr(row, "children")]
+    return menu, [row[0] for row in rows], [row[1] for row in rows], {k.description: k for k in rest if hasattr(k, "readout")}
+
+
+def test_the_mixer_answers_every_move_with_weights_rates_and_a_point(study, backdoored, shown):
+    widgets.explore_mixer(study, "sst2", "badnet")
+    _, ticks, sliders, _ = rows_of(shown[0])
+    assert [slider.description for slider in sliders] == ["backdoored", "yelp", "cr"]
+    assert shown[1].data.count("0.333") == 3
+    sliders[1].value = 0
+    ticks[2].value = False
+    score = study.score(backdoored, "sst2", "badnet")
+    assert f"ASR <b>{score.asr:.1%}</b>" in shown[-1].data and shown[-1].data.count("left out") == 2
+    assert shown[-1].data.count('r="3"') == 2  # where the point was
+    ticks[0].value = False
+    assert "let a model take part" in shown[-1].data
+
+
+def test_methods_without_weights_grey_the_sliders_out_and_show_their_own_settings(study, shown):
+    widgets.explore_mixer(study, "sst2", "badnet")
+    menu, ticks, sliders, knobs = rows_of(shown[0])
+    assert not sliders[0].disabled and knobs["density"].layout.display == "none"
+    menu.value = "ties"
+    assert all(slider.disabled for slider in sliders)
+    assert [name for name, knob in knobs.items() if knob.layout.display is None] == ["density", "merge_coefficient"]
+    assert shown[-1].data.count("takes part") == 3
+    menu.value, ticks[1].value = "median", False
+    assert shown[-1].data == "<p>a median takes 3 models or more, found 2</p>"

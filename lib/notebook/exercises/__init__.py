@@ -1,0 +1,75 @@
+"""Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
+
+One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `late` the
+others; `open_ended` those that have no one answer, and are scored by the study.
+"""
+
+from lib.notebook.exercises.late import (
+    adapter_size,
+    clipped_length,
+    factor_error,
+    filtered_cacc,
+    norm_matched,
+    replacement_scale,
+    seeds_needed,
+    share_of_length,
+    suspicion,
+    three_reductions,
+)
+from lib.notebook.exercises.middle import (
+    barrier,
+    best_single_domain,
+    colluders_needed,
+    front,
+    lowest_rate,
+    majority,
+    merge_agreeing,
+    n_subsets,
+    partner_weight,
+    rows_needed,
+)
+from lib.notebook.exercises.start import (
+    asr,
+    average,
+    backdoored_share,
+    clean_label_share,
+    label_bias,
+    majority_accuracy,
+    models_needed,
+    n_poisoned,
+    removed,
+    worst_domain,
+)
+
+__all__ = [
+    "adapter_size",
+    "asr",
+    "average",
+    "backdoored_share",
+    "barrier",
+    "best_single_domain",
+    "clean_label_share",
+    "clipped_length",
+    "colluders_needed",
+    "factor_error",
+    "filtered_cacc",
+    "front",
+    "label_bias",
+    "lowest_rate",
+    "majority",
+    "majority_accuracy",
+    "merge_agreeing",
+    "models_needed",
+    "n_poisoned",
+    "n_subsets",
+    "norm_matched",
+    "partner_weight",
+    "removed",
+    "replacement_scale",
+    "rows_needed",
+    "seeds_needed",
+    "share_of_length",
+    "suspicion",
+    "three_reductions",
+    "worst_domain",
+]
