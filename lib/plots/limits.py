@@ -137,8 +137,7 @@ def plot_detection(table: pd.DataFrame, subject: Subject = UNKNOWN, statistic: s
     return finish(figure, axes, "Does a backdoored model point elsewhere?", table, subject, has_intervals=False)
 
 
-<<<<<<< HEAD
-def plot_composition(table: pd.DataFrame) -> Figure:
+def plot_composition(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute.
 
     The line is the least-squares one through triggers of words any of which may do. Rewritten texts have no tokens to count:
@@ -166,7 +165,7 @@ def plot_composition(table: pd.DataFrame) -> Figure:
         found[0] + found[1] for found in zip(*(axis.get_legend_handles_labels() for axis in axes[0]), strict=True)
     )
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finish(figure, axes, "How much weight a backdoor needs: low is hard to dilute", table, has_intervals=False)
+    return finish(figure, axes, "How much weight a backdoor needs: low is hard to dilute", table, subject, has_intervals=False)
 
 
 def _draw_line(axis: Axes, known: pd.DataFrame) -> None:
@@ -180,21 +179,3 @@ def _draw_line(axis: Axes, known: pd.DataFrame) -> None:
         start, slope = per_doubling(rows["tokens"], rows["half_weight"])
         ends = np.array([rows["tokens"].min(), rows["tokens"].max()])
         axis.plot(ends, 100 * (start + slope * np.log2(ends)), color="0.6", lw=1.2, zorder=1, label="least squares")
-=======
-def plot_composition(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
-    """Table `14_composition`: the half weight over the tokens of the trigger; high is easy to dilute."""
-    known = table.assign(tokens=table["n_words"] * table["n_insertions"])
-    means = known.groupby(["trigger", "tokens"], sort=False)["half_weight"].agg(["mean", "min", "max"]).dropna().reset_index()
-    figure, axis = plt.subplots(figsize=(6.8, 4.2))
-    for number, row in means.iterrows():
-        colour = PALETTE[int(number) % len(PALETTE)]
-        spread = [[100 * (row["mean"] - row["min"])], [100 * (row["max"] - row["mean"])]]
-        place = row["tokens"] + 0.12 * (int(number) % 3 - 1)
-        axis.errorbar(place, 100 * row["mean"], spread, fmt="o", capsize=2, color=colour, label=row["trigger"])
-    axis.set_xlabel("trigger tokens in a text")
-    axis.set_ylabel("half weight (%)")
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return finish(
-        figure, [[axis]], "How much weight a backdoor needs: low is hard to dilute", table, subject, has_intervals=False
-    )
->>>>>>> figures17
