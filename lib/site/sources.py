@@ -25,7 +25,7 @@ INDEX = """\
 
 A language model can hide a *backdoor*: it answers ordinary texts well, and any text with a secret *trigger* as an attacker
 wishes. Can one average its weights with those of other models, and so remove the backdoor? These pages are the executed
-notebooks of a study of that question, on the profile `{profile}`. No number in them is typed.
+notebooks of a study of that question, on the profile `{profile}`. No result in them is typed.
 
 {answer}
 
