@@ -30,7 +30,7 @@ def main() -> None:
     study = Study(options.profile)
     start = time.perf_counter()
     mixer = Mixer(study, options.task, options.attack)
-    print(f"ready after {time.perf_counter() - start:.1f} s, {len(mixer.models)} models, {len(mixer.rows)} clean texts")
+    print(f"ready after {time.perf_counter() - start:.1f} s, {len(mixer.models)} models, {len(mixer.judge.rows)} clean texts")
     rng = np.random.default_rng(0)
     print(f"{'method':20} {'median s':>9} {'90 %':>6} {'median processor s':>19}")
     for method, mixable in MIXABLE.items():

@@ -99,7 +99,7 @@ def corners_of(weights: Sequence[float], n_steps: int) -> list[tuple[tuple[int, 
 
 def make_grid(study: Study, mixer: Mixer, n_steps: int = N_STEPS) -> Grid:
     """Average the mixer's models at every point of the grid; what they say is kept in the store."""
-    attackable = (mixer.attacked["label"] != mixer.target).to_numpy()
+    attackable = (mixer.judge.attacked["label"] != mixer.judge.target).to_numpy()
     clean, attacked = [], []
     for point in grid_points(len(mixer.models), n_steps):
         merged = mixer.merged("weight_average", point)
@@ -108,8 +108,8 @@ def make_grid(study: Study, mixer: Mixer, n_steps: int = N_STEPS) -> Grid:
     margins = [np.stack(kind)[..., 1:] - np.stack(kind)[..., :1] for kind in (clean, attacked)]
     scale = max(float(np.abs(kind).max()) for kind in margins) / 127 or 1.0
     small, triggered = (np.round(kind / scale).astype(np.int8) for kind in margins)
-    labels = mixer.rows["label"].to_numpy()
-    return Grid(tuple(mixer.models), n_steps, scale, small, triggered, labels, mixer.target)
+    labels = mixer.judge.rows["label"].to_numpy()
+    return Grid(tuple(mixer.models), n_steps, scale, small, triggered, labels, mixer.judge.target)
 
 
 def interpolation_errors(grid: Grid, mixer: Mixer, n: int = N_CHECKED, seed: int = 0) -> np.ndarray:

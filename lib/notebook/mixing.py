@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lib.metrics.scores import Score, score_logits
+from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
-from lib.models.model import Model
-from lib.models.prediction import Texts
+from lib.notebook.judging import Judge
 from lib.study.merged import MergedModel
 from lib.study.study import Study
 
@@ -99,11 +98,8 @@ class Mixer:
         names = [f"{name} {number}" if partners.count(name) > 1 else name for number, name in enumerate(partners, 1)]
         self.models: dict[str, Checkpoint] = dict(zip(["backdoored", *names], models, strict=True))
         self.clean, self.alone = (study.score(model, task, attack, seed) for model in (clean, models[0]))
-        self.rows, self.attacked = study.rows(task, "test", seed), study.triggered_test(task, attack, seed)
-        self.target = study.planner.spec(task).target_label
+        self.judge = Judge(study, task, attack, seed)
         self.n_labels = len(models[0].label_names)
-        columns = [column for column in ("text", "text_pair") if column in self.rows]
-        self._texts = [Texts(frame[columns], study.profile.max_length) for frame in (self.rows, self.attacked)]
 
     def merged(self, method: str, amounts: Sequence[float], **settings: Any) -> MergedModel:
         """The merge of the models whose amount is above 0.
@@ -120,14 +116,9 @@ class Mixer:
             settings["weights"] = normalised([amount for amount in amounts if amount > 0])
         return self.study.merge(chosen, method, **settings)
 
-    def score(self, model: Model) -> Score:
-        """CACC and ASR of any model on the mixer's texts."""
-        clean, attacked = (model.logits(texts) for texts in self._texts)
-        return score_logits(clean, self.rows, attacked, self.attacked, self.target)
-
     def mix(self, method: str, amounts: Sequence[float], settings: Mapping[str, Any] | None = None) -> Mix:
         """Merge and score; see `merged` for the arguments."""
-        score = self.score(self.merged(method, amounts, **(settings or {})))
+        score = self.judge.score(self.merged(method, amounts, **(settings or {})))
         if MIXABLE[method].has_weights:
             return Mix(list(normalised(amounts)), score)
         return Mix([None if amount > 0 else 0.0 for amount in amounts], score)

@@ -78,7 +78,7 @@ def test_a_point_of_the_grid_is_its_own_only_corner():
 def test_on_the_grid_the_rates_are_those_of_the_merge(grid, mixer):
     for point in grid_points(len(grid.names), 2):
         score = mixer.mix("weight_average", point).score
-        n = len(mixer.rows)
+        n = len(mixer.judge.rows)
         assert grid.rates([share / 2 for share in point]) == pytest.approx((score.asr, score.cacc), abs=2 / n)  # rounded bytes
 
 

@@ -1,7 +1,7 @@
 """Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
 
 One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `late` the
-others; `open_ended` those that have no one answer, and are scored by the study.
+others; `open_start` and `open_late` those that have no one answer, and are scored by the study.
 """
 
 from lib.notebook.exercises.late import (
@@ -28,6 +28,8 @@ from lib.notebook.exercises.middle import (
     partner_weight,
     rows_needed,
 )
+from lib.notebook.exercises.open_late import open_budget, open_coefficient, open_filter, open_merge, open_norms
+from lib.notebook.exercises.open_start import open_partners, open_rule, open_trigger, open_weights, open_words
 from lib.notebook.exercises.start import (
     asr,
     average,
@@ -63,6 +65,16 @@ __all__ = [
     "n_poisoned",
     "n_subsets",
     "norm_matched",
+    "open_budget",
+    "open_coefficient",
+    "open_filter",
+    "open_merge",
+    "open_norms",
+    "open_partners",
+    "open_rule",
+    "open_trigger",
+    "open_weights",
+    "open_words",
     "partner_weight",
     "removed",
     "replacement_scale",
