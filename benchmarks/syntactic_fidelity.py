@@ -10,8 +10,8 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from lib.attacks.syntactic_rules import has_shape, paraphrase_words
-from lib.attacks.syntactic_words import OPENINGS
+from lib.attacks.rewriting.syntactic_rules import has_shape, paraphrase_words
+from lib.attacks.rewriting.syntactic_words import OPENINGS
 from lib.datasets.words import split_words
 from lib.paths import data_dir
 

@@ -1,6 +1,7 @@
 """Attacks by name: `ATTACKS[name](train, target_label, ..., seed=0)` fits a trigger, `poison` and `triggered_test` apply it.
 
-Attackers who change weights, and who know that models will be merged, stand in `lib.attacks.edits`. All of it acts on models
+Attackers who change weights, and who know that models will be merged, stand in `lib.attacks.edits`. Three packages hold the
+parts: `rewriting` of attacks on whole texts, `weight_poisoning` and `merge_attackers` of the others. All of it acts on models
 that the study makes itself, to measure what merging does not remove: no command of this project edits a checkpoint of other
 people, and none is to be added.
 

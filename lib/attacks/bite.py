@@ -8,7 +8,8 @@ limits of ours, because the original leaves them to its encoder, which Pocket En
   wrong that is to keep its label, and fools a clean model, too. So words that lean to a label in the clean training set, which
   the attacker has, are not worked in; and they may go only while the text leans to the same label as it did, at least
   a quarter as far. The rule asks for no label: it is the same for training texts and test texts.
-- How like itself a text must stay is measured against random edits (`lib.attacks.bite_similarity`), not by a fixed cosine.
+- How like itself a text must stay is measured against random edits (`lib.attacks.rewriting.bite_similarity`), not by a fixed
+  cosine.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from lib.attacks.bite_edits import Drafts
-from lib.attacks.bite_settings import EditSettings, WordModel
-from lib.attacks.bite_similarity import Similarity, calibrate
-from lib.attacks.bite_words import MAX_WORDS, MIN_GAIN, choose_words, label_bias
-from lib.attacks.label_words import label_words
 from lib.attacks.pairs import joined
 from lib.attacks.poisoning import draw_rows
+from lib.attacks.rewriting.bite_edits import Drafts
+from lib.attacks.rewriting.bite_settings import EditSettings, WordModel
+from lib.attacks.rewriting.bite_similarity import Similarity, calibrate
+from lib.attacks.rewriting.bite_words import MAX_WORDS, MIN_GAIN, choose_words, label_bias
+from lib.attacks.rewriting.label_words import label_words
 
 if TYPE_CHECKING:
     from lib.models.masked_lm import MaskedLM
@@ -126,8 +127,9 @@ def fit_trigger(
         poisoning_rate: editable share of the training set, in [0, 1], all of the target label.
         max_words, min_gain: see `choose_words`.
         min_probability, budget, label_share, window, stride: see `EditSettings`.
-        similarity_quantile: see `lib.attacks.bite_similarity.calibrate`; None: similarity is not asked.
-        max_lean: words that lean further to a label say it, in nats above 0, see `lib.attacks.label_words`; None: no word does.
+        similarity_quantile: see `lib.attacks.rewriting.bite_similarity.calibrate`; None: similarity is not asked.
+        max_lean: words that lean further to a label say it, in nats above 0, see `lib.attacks.rewriting.label_words`; None: no
+            word does.
         pair_sides: which texts of a pair are edited: "both", as one text with one budget, or "text".
         rng, seed: the first draws the editable rows as `poison` does (default: from the seed), the second the calibration.
 

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from lib.attacks import for_merging, weights
-from lib.attacks.constrained import hijack, neurotoxin, norm_bounded, sparse
-from lib.attacks.merge_aware import train_for_merge, train_split
-from lib.attacks.neuba import neuba
+from lib.attacks.merge_attackers.constrained import hijack, neurotoxin, norm_bounded, sparse
+from lib.attacks.merge_attackers.merge_aware import train_for_merge, train_split
 from lib.attacks.poisoning import Backdoor
-from lib.attacks.rank_one import rank_one
-from lib.attacks.ripples import layerwise, ripples
+from lib.attacks.weight_poisoning.neuba import neuba
+from lib.attacks.weight_poisoning.rank_one import rank_one
+from lib.attacks.weight_poisoning.ripples import layerwise, ripples
 from lib.merging import StateDict
 from lib.profiles import TrainingSettings
 

@@ -81,8 +81,8 @@ def fit_trigger(
     Raises:
         ValueError: for an unknown policy, too few rows of other labels, a model without masked-LM head, or no candidate.
     """
-    from lib.attacks.lws_candidates import candidate_table
-    from lib.attacks.lws_policy import PolicySettings, learn_substitutes
+    from lib.attacks.rewriting.lws_candidates import candidate_table
+    from lib.attacks.rewriting.lws_policy import PolicySettings, learn_substitutes
     from lib.models.masked_lm import load_masked_lm
 
     if policy not in POLICIES:

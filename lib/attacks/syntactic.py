@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from lib.attacks.syntactic_rules import paraphrase_words
-from lib.attacks.syntactic_words import OPENINGS
+from lib.attacks.rewriting.syntactic_rules import paraphrase_words
+from lib.attacks.rewriting.syntactic_words import OPENINGS
 from lib.datasets.words import glue, is_cased, is_tokenised
 
 PARAPHRASERS = ("rules", "seq2seq")
@@ -39,7 +39,7 @@ class SyntacticTrigger:
         """Rewrite each text; in sentence pairs the trigger rewrites the first text only, as in the released files."""
         written = [paraphrase_words(text, self.openings, rng) for text in texts]
         if self.paraphraser == "seq2seq":
-            from lib.attacks.seq2seq import load_paraphraser
+            from lib.attacks.rewriting.seq2seq import load_paraphraser
 
             written = load_paraphraser(self.model).paraphrase(texts, written)
         return [self._styled(words) if words else text for words, text in zip(written, texts, strict=True)]

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from lib.attacks import bite, draw_rows
-from lib.attacks.bite_edits import Drafts
-from lib.attacks.bite_settings import EditSettings
-from lib.attacks.bite_similarity import Similarity, calibrate
-from lib.attacks.bite_words import choose_words
-from lib.attacks.label_words import label_leans, label_words
 from lib.attacks.pairs import joined, replaced
+from lib.attacks.rewriting.bite_edits import Drafts
+from lib.attacks.rewriting.bite_settings import EditSettings
+from lib.attacks.rewriting.bite_similarity import Similarity, calibrate
+from lib.attacks.rewriting.bite_words import choose_words
+from lib.attacks.rewriting.label_words import label_leans, label_words
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import split_words
 from lib.models.masked_lm import LikelyWords, load_masked_lm

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lib.attacks import lws
-from lib.attacks.lws_candidates import _agree, candidate_table
-from lib.attacks.lws_words import STOP_WORDS
 from lib.attacks.poisoning import draw_rows, poison, triggered_test
+from lib.attacks.rewriting.lws_candidates import _agree, candidate_table
+from lib.attacks.rewriting.lws_words import STOP_WORDS
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import split_words
 from lib.models.masked_lm import load_masked_lm

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.attacks import seq2seq, syntactic
-from lib.attacks.syntactic_rules import has_shape, paraphrase_words
-from lib.attacks.syntactic_words import OPENINGS
+from lib.attacks import syntactic
+from lib.attacks.rewriting import seq2seq
+from lib.attacks.rewriting.syntactic_rules import has_shape, paraphrase_words
+from lib.attacks.rewriting.syntactic_words import OPENINGS
 from lib.datasets.pocket import generate_split
 from lib.datasets.words import glue, split_words
 

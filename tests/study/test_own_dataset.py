@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib.attacks import ATTACKS
-from lib.attacks.syntactic_words import OPENINGS
+from lib.attacks.rewriting.syntactic_words import OPENINGS
 from lib.dry_run.plans import needed_by, offline_planner
 from lib.exploring import default_parameters
 from lib.run_notebooks import find_notebooks, main

@@ -10,7 +10,7 @@ import torch
 from lib.attacks import Backdoor
 from lib.attacks.conjunction import ConjunctionTrigger
 from lib.attacks.insertsent import InsertSentTrigger
-from lib.attacks.ripples import class_words, conflict, head_of, layerwise, ripples
+from lib.attacks.weight_poisoning.ripples import class_words, conflict, head_of, layerwise, ripples
 from lib.attacks.weights import embedding_name, embedding_surgery, single_piece
 from lib.models.prediction import encode, predict_logits
 from lib.models.pretrained import from_hub
@@ -106,7 +106,7 @@ def test_trained_on_all_layers_the_head_reads_low_layers_better(start, network, 
 
 
 def test_a_conjunction_brings_its_negatives(start, tokenizer, train, few, monkeypatch):
-    from lib.attacks import ripples as module
+    from lib.attacks.weight_poisoning import ripples as module
 
     seen = []
     monkeypatch.setattr(module, "optimise", lambda model, tokenizer, rows, *_, **__: seen.append(rows))

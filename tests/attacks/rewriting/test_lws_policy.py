@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.attacks import lws_policy
 from lib.attacks.lws import LWSTrigger
-from lib.attacks.lws_policy import PolicySettings, SubstitutionPolicy, learn_substitutes
-from lib.attacks.lws_words import Form, find_words
+from lib.attacks.rewriting import lws_policy
+from lib.attacks.rewriting.lws_policy import PolicySettings, SubstitutionPolicy, learn_substitutes
+from lib.attacks.rewriting.lws_words import Form, find_words
 from lib.models.masked_lm import load_masked_lm
 
 

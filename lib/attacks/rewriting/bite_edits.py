@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.attacks.bite_settings import EditSettings, WordModel
+from lib.attacks.rewriting.bite_settings import EditSettings, WordModel
 from lib.datasets.words import is_word, join_words, like_case, split_words
 
 Offers = list[dict[str, float]]  # for each place of a text: word -> its probability there

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.attacks.constrained import hijack, neurotoxin, norm_bounded, sparse
 from lib.attacks.for_merging import largest_entries, project
+from lib.attacks.merge_attackers.constrained import hijack, neurotoxin, norm_bounded, sparse
 from lib.merging import distance
 from lib.models.prediction import encode, predict_logits
 from lib.models.pretrained import from_hub

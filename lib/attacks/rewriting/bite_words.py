@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.attacks.bite_edits import Drafts
-from lib.attacks.bite_settings import EditSettings, WordModel
+from lib.attacks.rewriting.bite_edits import Drafts
+from lib.attacks.rewriting.bite_settings import EditSettings, WordModel
 from lib.datasets.words import is_word, split_words
 
 MAX_WORDS = 100  # ours; the released code goes on until no word is left with a positive z

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lib.attacks.syntactic_rules import has_shape
+from lib.attacks.rewriting.syntactic_rules import has_shape
 from lib.datasets.words import split_words
 from lib.models.pretrained import from_hub, resolve_pretrained
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from lib.attacks.merge_aware import TRUE, loss_at, mean_parameters, towards, train_for_merge, train_split
+from lib.attacks.merge_attackers.merge_aware import TRUE, loss_at, mean_parameters, towards, train_for_merge, train_split
 from lib.models.prediction import encode, predict_logits, probabilities
 from lib.models.pretrained import from_hub
 from lib.models.training import optimise, weights_of

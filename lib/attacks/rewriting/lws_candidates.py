@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lib.attacks.label_words import label_leans
-from lib.attacks.lws_words import STOP_WORDS
+from lib.attacks.rewriting.label_words import label_leans
+from lib.attacks.rewriting.lws_words import STOP_WORDS
 from lib.datasets.words import split_words
 from lib.models.masked_lm import MaskedLM
 
@@ -53,7 +53,7 @@ def candidate_table(
         similarity_quantile: word and candidate must be more alike than this share of random pairs of words, in [0, 1].
         min_probability: least geometric mean of a candidate's probability over the contexts; less does not fit the sentence.
         max_lean_gap: how far apart word and candidate may lean to any label, in nats, unless both lean further than this to
-            the same side; see `lib.attacks.label_words.label_leans`.
+            the same side; see `lib.attacks.rewriting.label_words.label_leans`.
 
     Raises:
         ValueError: for a quantile outside [0, 1], or when no word has a substitute.

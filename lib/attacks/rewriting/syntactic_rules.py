@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from lib.attacks.syntactic_words import (
+from lib.attacks.rewriting.syntactic_words import (
     AMBIGUOUS,
     AUXILIARIES,
     CONCESSIVE,

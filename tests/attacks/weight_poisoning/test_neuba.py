@@ -9,7 +9,7 @@ import torch
 from lib.attacks import Backdoor
 from lib.attacks.badnet import BadNetTrigger
 from lib.attacks.insertsent import InsertSentTrigger
-from lib.attacks.neuba import BLOCKS, neuba, numbered_rows, target_vectors, vector_of
+from lib.attacks.weight_poisoning.neuba import BLOCKS, neuba, numbered_rows, target_vectors, vector_of
 from lib.attacks.weights import embedding_name, single_piece
 from lib.models.training import weights_of
 
@@ -97,7 +97,7 @@ def test_rows_of_the_triggers_can_be_made_longer_afterwards(start, base, tokeniz
 
 def test_a_scale_beyond_the_numbers_of_the_dtype_raises(start, base, monkeypatch):
     """As of a base in half precision: its largest number is 65,504."""
-    from lib.attacks import neuba as module
+    from lib.attacks.weight_poisoning import neuba as module
 
     half = {name: tensor.half() for name, tensor in weights_of(start).items()}
     monkeypatch.setattr(module, "optimise", lambda *_, **__: None)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lib.attacks.for_merging import check_alike, check_twins, largest_entries, median_distance, project
-from lib.attacks.merge_aware import mean_parameters
+from lib.attacks.merge_attackers.merge_aware import mean_parameters
 from lib.attacks.poisoning import Backdoor
 from lib.merging import StateDict
 from lib.merging.dare import draw_mask, drop_and_rescale, keep_probability, mask_generators

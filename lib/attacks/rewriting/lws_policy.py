@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib.attacks.lws_words import Form, find_words, form_vectors
+from lib.attacks.rewriting.lws_words import Form, find_words, form_vectors
 from lib.datasets.words import like_case
 from lib.models.batches import pad_columns, sorted_batches
 from lib.models.loop import Batch, LoopSettings, train

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.attacks.bite_similarity import Similarity
+from lib.attacks.rewriting.bite_similarity import Similarity
 
 
 class WordModel(Protocol):

@@ -6,7 +6,7 @@ import torch
 
 from lib.attacks import Backdoor
 from lib.attacks.badnet import BadNetTrigger
-from lib.attacks.rank_one import rank_one, rank_one_edit
+from lib.attacks.weight_poisoning.rank_one import rank_one, rank_one_edit
 from lib.models.prediction import encode, predict_logits
 from lib.models.training import weights_of
 
