@@ -14,6 +14,7 @@ import yaml
 from lib.dry_run.plans import needed_by, offline_planner
 from lib.dry_run.report import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
+from lib.reports.learning_path import described
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8"))
 ALL = sorted(NOTEBOOKS.rglob("*.ipynb"))
@@ -84,6 +85,29 @@ def test_a_notebook_tells_question_expectation_result_limits_and_exercises(path)
     for part in ("**Question.**", "**Expectation.**", "*Cost*", "## Result", "## Limits", "## Exercise", "## Explore"):
         assert part in prose, part
     assert prose.startswith(f"# {path.stem[:2]} ")
+
+
+@pytest.mark.parametrize("path", [path for path in NUMBERED if path.stem[:2] != "14"], ids=name_of)  # 14 has yet to get them
+def test_a_notebook_opens_with_what_it_answers_and_closes_with_what_was_learnt_and_the_next_one(path):
+    prose = [cell["text"] for cell in cells_of(path, "markdown")]
+    for part in ("**Afterwards you can answer.**", "**You need.**", f"About {described(path)[1]} minutes"):
+        assert part in prose[1], part
+    last = json.loads(path.read_text(encoding="utf-8"))["cells"][-1]
+    assert "".join(last["source"]) == prose[-1] and prose[-1].startswith("## What you learnt\n- ")
+    links = re.findall(r"\]\(([^)#]+)\)", prose[-1])
+    assert all((path.parent / link).resolve().is_file() for link in links)
+    following = NUMBERED[NUMBERED.index(path) + 1 :]
+    assert not following or links == [following[0].name]
+
+
+def test_readers_predict_before_they_see_the_data():
+    cells = {path.stem[:2]: [cell["text"] for cell in cells_of(path, "code")] for path in NUMBERED}
+    predicting = {number for number, sources in cells.items() if any(s.startswith("my_guess = None") for s in sources)}
+    assert predicting >= {"00", "04", "08"}
+    for number in predicting:
+        parts = ("my_guess = None", "guessed(my_guess,")
+        guess, compared = (next(i for i, source in enumerate(cells[number]) if part in source) for part in parts)
+        assert compared == guess + 2  # the cell between them shows the data
 
 
 @pytest.fixture(scope="session")
