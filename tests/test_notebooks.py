@@ -110,6 +110,17 @@ def test_readers_predict_before_they_see_the_data():
         assert compared == guess + 2  # the cell between them shows the data
 
 
+def test_the_document_of_the_notebooks_says_how_to_teach_with_them():
+    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    teaching = text.split("## Teach with the notebooks")[1].split("\n## ")[0]
+    for part in ("90 minutes", "Half a day", "two weeks", "Rubric", "Questions to discuss", "Further reading", "Ethics"):
+        assert re.search(f"^### .*{part}", teaching, re.M), part
+    lesson = teaching.split("### A class of 90 minutes")[1].split("###")[0]
+    assert sum(map(int, re.findall(r"^\| (\d+) \|", lesson, re.M))) == 90
+    seminar = teaching.split("### A seminar")[1].split("###")[0]
+    assert set(re.findall(r"\b\d\d\b", re.sub(r"^\| [^|]*\|", "", seminar, flags=re.M))) >= {path.stem[:2] for path in NUMBERED}
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """One store and one folder of figures for all notebooks, so that they share trainings as in a real study."""
