@@ -14,6 +14,7 @@ import yaml
 from lib.dry_run.plans import needed_by, offline_planner
 from lib.exploring import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
+from lib.reports.learning_path import described
 
 TINY = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8"))
 ALL = sorted(NOTEBOOKS.rglob("*.ipynb"))
@@ -92,6 +93,40 @@ def test_every_figure_is_told_whose_numbers_it_shows(path):
         for line in cell["text"].splitlines():
             if re.search(r"\bplot_\w+(\(|, )", line) and "import" not in line:
                 assert "subject" in line, line
+
+
+@pytest.mark.parametrize("path", [path for path in NUMBERED if path.stem[:2] != "14"], ids=name_of)  # 14 has yet to get them
+def test_a_notebook_opens_with_what_it_answers_and_closes_with_what_was_learnt_and_the_next_one(path):
+    prose = [cell["text"] for cell in cells_of(path, "markdown")]
+    for part in ("**Afterwards you can answer.**", "**You need.**", f"About {described(path)[1]} minutes"):
+        assert part in prose[1], part
+    last = json.loads(path.read_text(encoding="utf-8"))["cells"][-1]
+    assert "".join(last["source"]) == prose[-1] and prose[-1].startswith("## What you learnt\n- ")
+    links = re.findall(r"\]\(([^)#]+)\)", prose[-1])
+    assert all((path.parent / link).resolve().is_file() for link in links)
+    following = NUMBERED[NUMBERED.index(path) + 1 :]
+    assert not following or links == [following[0].name]
+
+
+def test_readers_predict_before_they_see_the_data():
+    cells = {path.stem[:2]: [cell["text"] for cell in cells_of(path, "code")] for path in NUMBERED}
+    predicting = {number for number, sources in cells.items() if any(s.startswith("my_guess = None") for s in sources)}
+    assert predicting >= {"00", "04", "08"}
+    for number in predicting:
+        parts = ("my_guess = None", "guessed(my_guess,")
+        guess, compared = (next(i for i, source in enumerate(cells[number]) if part in source) for part in parts)
+        assert compared == guess + 2  # the cell between them shows the data
+
+
+def test_the_document_of_the_notebooks_says_how_to_teach_with_them():
+    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    teaching = text.split("## Teach with the notebooks")[1].split("\n## ")[0]
+    for part in ("90 minutes", "Half a day", "two weeks", "Rubric", "Questions to discuss", "Further reading", "Ethics"):
+        assert re.search(f"^### .*{part}", teaching, re.M), part
+    lesson = teaching.split("### A class of 90 minutes")[1].split("###")[0]
+    assert sum(map(int, re.findall(r"^\| (\d+) \|", lesson, re.M))) == 90
+    seminar = teaching.split("### A seminar")[1].split("###")[0]
+    assert set(re.findall(r"\b\d\d\b", re.sub(r"^\| [^|]*\|", "", seminar, flags=re.M))) >= {path.stem[:2] for path in NUMBERED}
 
 
 @pytest.fixture(scope="session")

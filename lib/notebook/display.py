@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import pandas as pd
 from IPython.display import HTML, Markdown
 
+from lib.metrics.summary import points
+
 MARK = '<mark style="background:#fbd9b5;color:black;padding:0 2px">{}</mark>'
 
 
@@ -63,6 +65,22 @@ def outcomes(*rows: tuple[str, str, str]) -> Markdown:
             raise ValueError(f"a row has {len(row)} parts; it needs 3: what was expected, what was found, a reason")
         lines.append(f"| {' | '.join(part.replace('|', '/') for part in row)} |")
     return Markdown("\n".join(lines))
+
+
+def guessed(guess: float | None, found: float) -> Markdown:
+    """A rate that a reader wrote down before the data came, beside what the data say; fractions in [0, 1].
+
+    Raises:
+        ValueError: for a guess outside [0, 1]: per cent were meant.
+
+    >>> guessed(0.3, 0.25).data
+    '> You guessed 30.0%, the data say 25.0%: +5.0 points.'
+    """
+    if guess is None:
+        return Markdown(f"> No guess was written down; the data say {found:.1%}.")
+    if not 0 <= guess <= 1:
+        raise ValueError(f"the guess is {guess}; give a fraction in [0, 1]")
+    return Markdown(f"> You guessed {guess:.1%}, the data say {found:.1%}: {points(guess - found)}.")
 
 
 def listed(names: Sequence[str]) -> str:

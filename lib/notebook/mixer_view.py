@@ -51,7 +51,7 @@ def plane_svg(merge: Point, backdoored: Point, clean: Point, lowest: float, trai
 def _axes(lowest: float) -> str:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = [f'<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="currentColor" opacity=".7"/>']
-    for share in (0, 0.25, 0.5, 0.75, 1):
+    for share in (0, 0.2, 0.4, 0.6, 0.8, 1):  # CACC from 50 or 25 per cent in round numbers, too
         x, y = place((share, lowest + share * (1 - lowest)), lowest)
         parts.append(f'<text x="{x:.0f}" y="{bottom + 16}" text-anchor="middle">{100 * share:.0f}</text>')
         cacc = 100 * (lowest + share * (1 - lowest))

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib.metrics.summary import points
-from lib.notebook.display import finding, listed, mark_changes, outcomes, show_changes
+from lib.notebook.display import finding, guessed, listed, mark_changes, outcomes, show_changes
 
 
 def test_only_the_words_that_are_new_are_marked():
@@ -50,3 +50,10 @@ def test_outcomes_are_a_table_of_what_was_expected_found_and_why():
     ]
     with pytest.raises(ValueError, match="a row has 2 parts; it needs 3"):
         outcomes(("it falls", "by 3 %"))
+
+
+def test_a_guess_is_compared_with_the_data_and_none_is_no_error():
+    assert guessed(0.2, 0.5).data == "> You guessed 20.0%, the data say 50.0%: -30.0 points."
+    assert guessed(None, 0.5).data == "> No guess was written down; the data say 50.0%."
+    with pytest.raises(ValueError, match=r"the guess is 20; give a fraction in \[0, 1\]"):
+        guessed(20, 0.5)

@@ -82,6 +82,7 @@ def test_the_plane_shows_the_merge_what_it_is_compared_with_and_where_it_was():
     circles = re.findall(r'<circle(?: class="mixer-point")? cx="([\d.]+)"', drawn)
     assert len(circles) == 4  # the ring, two of the trail, the merge
     assert float(circles[-1]) == pytest.approx(place((0.5, 0.9), 0.5)[0], abs=0.1)
+    assert [f">{tick}<" in drawn for tick in (50, 60, 70, 80, 90, 100)] == [True] * 6
     assert "currentColor" in drawn and "black" not in drawn
 
 
