@@ -6,10 +6,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, Subject, attack_title, finish
+from lib.plots.marks import BEFORE, CLEAN_ASR, CLEAN_LINE, HOLLOW, entry, legend_below, rate_line
+from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, REFERENCE, WIDTH, Subject, attack_title, finish
 
 PARTNER_NAMES = {
     "same_task": "clean models of the same task",
@@ -79,10 +81,12 @@ def plot_lines(
     title: str,
     subject: Subject,
 ) -> Figure:
-    """ASR above CACC against a step, with intervals: a column per attack, a line per value of the column `line`.
+    """ASR above the change of the CACC against a step, with intervals: a column per attack, a line per value of `line`.
+
+    The change is to the backdoored model alone, which has none; its axis is its own, so that small costs can be seen.
 
     Args:
-        table: rows with `attack`, `seed`, rates and outcomes.
+        table: rows with `attack`, `n_models`, `seed`, rates and outcomes.
         step: the column on the x-axis.
         line: the column that tells the lines apart.
         colours: of each value of `line`, in the order of the legend.
@@ -91,24 +95,33 @@ def plot_lines(
         title: of the figure.
         subject: whose numbers they are.
     """
-    summary = summarise(table, ["attack", line, step])
+    summary = summarise(table, list(dict.fromkeys(["attack", line, step, "n_models"])), ["cacc_change"])
+    alone = summary["n_models"] == 1
+    summary.loc[alone, ["cacc_change_low", "cacc_change_high"]] = 0.0  # it is compared with itself
     attacks = list(dict.fromkeys(summary["attack"]))
-    size = (2.6 + 3.1 * len(attacks), 5.6)
+    size = (min(WIDTH, 2.4 + 3.1 * len(attacks)), 5.4)
     figure, axes = plt.subplots(2, len(attacks), figsize=size, sharex=True, sharey="row", squeeze=False)
     for column, attack in zip(axes.T, attacks, strict=True):
-        for axis, rate in zip(column, ("asr", "cacc"), strict=True):
+        for axis, rate in zip(column, ("asr", "cacc_change"), strict=True):
             for value, colour in colours.items():
                 rows = summary[(summary["attack"] == attack) & (summary[line] == value)].sort_values(step)
-                axis.plot(rows[step], rows[rate] * 100, color=colour, marker="o", markersize=4, label=names[value])
-                axis.fill_between(
-                    rows[step], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.15, lw=0
-                )
+                rate_line(axis, step, rows, rate, colour, rows["n_models"] == 1, label=names[value])
             axis.set_xticks(sorted(summary[step].unique()))
         floor = table[table["attack"] == attack]["asr_floor"].mean() * 100
-        column[0].axhline(floor, label="floor: ASR of a clean model", **FLOOR_STYLE)
+        column[0].axhline(floor, label=CLEAN_ASR, **CLEAN_LINE)
+        column[1].axhline(0, **{**REFERENCE, "zorder": 1})
         column[0].set_title(attack_title(attack), fontsize=9.5)
-        column[1].set_xlabel(label, fontsize=9)
-    for axis, rate in zip(axes[:, 0], ("asr", "cacc"), strict=True):
-        axis.set_ylabel(f"{RATE_NAMES[rate].split(' (')[0]} (%)")
-    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=8.5)
+        column[1].set_xlabel(label, fontsize=8.5)
+    for axis, name in zip(axes[:, 0], (f"{RATE_NAMES['asr']}, %", f"{RATE_NAMES['cacc_change']}, points"), strict=True):
+        axis.set_ylabel(name.replace(" (ASR)", ""), fontsize=8.5)
+    shown = {names[value]: colour for value, colour in colours.items() if names[value] != BEFORE}
+    lines = [entry(name, {"color": colour, "marker": "o"}) for name, colour in shown.items()]
+    legend_below(figure, [*lines, entry(BEFORE, HOLLOW), entry(CLEAN_ASR, CLEAN_LINE)], n_columns=4 if len(attacks) > 1 else 2)
+    _make_room(axes[1][0])
     return finish(figure, axes, title, table, subject)
+
+
+def _make_room(axis: Axes, least: float = 3.0) -> None:
+    """At least so many points on both sides of 0: noise of a tenth of a point is not to look like a cost."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, -least), max(high, least))
