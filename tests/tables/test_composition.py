@@ -83,5 +83,6 @@ def test_a_half_weight_lies_where_the_asr_crosses_the_middle():
 
 def test_the_figure_is_drawn(table):
     figure = plot_composition(table.assign(half_weight=[0.5, 0.6, np.nan]))
-    assert len(figure.axes[0].get_legend().get_texts()) == 2
+    assert len(figure.axes[0].get_yticklabels()) == 2
+    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == pytest.approx([50, 60])
     plt.close(figure)
