@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lib.metrics.summary import summarise
-from lib.plots.marks import BEFORE, CLEAN_ASR, CLEAN_LINE, HOLLOW, entry, legend_below, rate_line
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, REFERENCE, WIDTH, Subject, attack_title, finish
+from lib.plots.marks import BEFORE, CLEAN_ASR, CLEAN_LINE, HOLLOW, entry, legend_below, rate_entries, rate_line
+from lib.plots.style import RATE_COLOURS, RATE_NAMES, REFERENCE, WIDTH, Subject, attack_title, finish
 
 PARTNER_NAMES = {
     "same_task": "clean models of the same task",
@@ -28,47 +29,69 @@ PARTNER_STYLES: dict[str, dict[str, str]] = {
 
 
 def plot_panels(
-    table: pd.DataFrame, row: str, step: str, label: str, title: str, subject: Subject, has_dots: bool = False
+    table: pd.DataFrame,
+    step: str,
+    label: str,
+    title: str,
+    subject: Subject,
+    before: float | None = None,
+    has_dots: bool = False,
 ) -> Figure:
-    """One panel per value of `row` and attack: rates with intervals against a step, a line style per kind of partners."""
-    summary = summarise(table, list(dict.fromkeys([row, "attack", "partners", step])))
-    names, attacks = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["attack"]))
-    size = (1.6 + 3.0 * len(attacks), 1.2 + 2.5 * len(names))
-    figure, axes = plt.subplots(len(names), len(attacks), figsize=size, sharex="row", sharey=True, squeeze=False)
-    for name, line_of_axes in zip(names, axes, strict=True):
+    """One panel per task and attack: rates with intervals against a step, a line style per kind of partners.
+
+    Args:
+        table: rows with `task`, `attack`, `partners`, `seed`, rates and outcomes.
+        step: the column on the x-axis.
+        label: of the x-axis.
+        title: of the figure.
+        subject: whose numbers they are.
+        before: the step that is the backdoored model alone, if there is one.
+        has_dots: whether every run has a faint dot.
+    """
+    summary = summarise(table, ["task", "attack", "partners", step])
+    tasks, attacks = list(dict.fromkeys(table["task"])), list(dict.fromkeys(table["attack"]))
+    height = 1.75 if len(attacks) > 3 and len(tasks) > 1 else 2.3  # a large grid has to fit on a page
+    size = (min(WIDTH, 1.0 + 3.2 * len(attacks)), 1.4 + height * len(tasks))
+    figure, axes = plt.subplots(len(tasks), len(attacks), figsize=size, sharex="row", sharey=True, squeeze=False)
+    for task, line_of_axes in zip(tasks, axes, strict=True):
         for attack, axis in zip(attacks, line_of_axes, strict=True):
-            rows = summary[(summary[row] == name) & (summary["attack"] == attack)]
+            rows = summary[(summary["task"] == task) & (summary["attack"] == attack)]
             if rows.empty:  # an attack that was left out for this task
                 axis.set_visible(False)
                 continue
-            _lines(axis, rows, step)
+            draw_rates(axis, rows, step, before)
             if has_dots:  # each subset on its own
-                runs = table[(table[row] == name) & (table["attack"] == attack)]
+                runs = table[(table["task"] == task) & (table["attack"] == attack)]
                 axis.scatter(runs[step], runs["asr"] * 100, s=5, color=RATE_COLOURS["asr"], alpha=0.25, linewidths=0)
-            axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
-            axis.set_title(f"{attack_title(attack)}, {subject.task(name)}", fontsize=9)
+            axis.set_title(f"{attack_title(attack)}\n{subject.task(task)}", fontsize=8.5)
             if table[step].dtype.kind in "iu":
                 axis.set_xticks(sorted(rows[step].unique()))
-    for axis in axes[-1]:
-        axis.set_xlabel(label, fontsize=8)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("rate on the test set (%)", fontsize=9)
-    first = next(axis for axis in axes.flat if axis.get_visible())
-    handles, labels = first.get_legend_handles_labels()
-    n_columns = 3 if len(labels) <= 3 or len(attacks) > 2 else 2
-    figure.legend(handles, labels, loc="upper center", ncols=n_columns, frameon=False, bbox_to_anchor=(0.5, 0.02))
+    for column in axes.T:
+        [axis for axis in column if axis.get_visible()][-1].set_xlabel(label, fontsize=8.5)
+    for line_of_axes in axes:
+        next(axis for axis in line_of_axes if axis.get_visible()).set_ylabel("rate on the test set (%)", fontsize=8.5)
+    legend_below(figure, rates_legend(table, before is not None))
     return finish(figure, axes, title, table, subject)
 
 
-def _lines(axis: plt.Axes, summary: pd.DataFrame, step: str) -> None:
+def draw_rates(axis: Axes, summary: pd.DataFrame, step: str, before: float | None) -> None:
+    """ASR and CACC of each kind of partners in one panel, and the ASR of a clean model."""
     kinds = list(dict.fromkeys(summary["partners"]))
     for kind in kinds:
         rows = summary[summary["partners"] == kind].sort_values(step)
-        style = PARTNER_STYLES[kind] if len(kinds) > 1 else PARTNER_STYLES["other_domains"]
+        is_before = False if before is None else rows[step] == before
         for rate, colour in RATE_COLOURS.items():
             label = RATE_NAMES[rate] + (f", {PARTNER_NAMES[kind]}" if len(kinds) > 1 else "")
-            axis.plot(rows[step], rows[rate] * 100, color=colour, markersize=3.5, label=label, **style)
-            axis.fill_between(rows[step], rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100, color=colour, alpha=0.2, lw=0)
+            rate_line(axis, step, rows, rate, colour, is_before, label=label, **PARTNER_STYLES[kind])
+    axis.axhline(summary["asr_floor"].mean() * 100, label=CLEAN_ASR, **CLEAN_LINE)
+
+
+def rates_legend(table: pd.DataFrame, has_before: bool) -> list[Line2D]:
+    """What colours, lines and marks of `draw_rates` mean."""
+    kinds = list(dict.fromkeys(table["partners"]))
+    partners = [entry(f"with {PARTNER_NAMES[kind]}", dict(PARTNER_STYLES[kind])) for kind in kinds] if len(kinds) > 1 else []
+    alone = [entry(BEFORE, HOLLOW)] if has_before else []
+    return [*rate_entries(), *partners, *alone, entry(CLEAN_ASR, CLEAN_LINE)]
 
 
 def plot_lines(

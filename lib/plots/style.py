@@ -28,7 +28,6 @@ OTHER_COLOURS = [PALETTE[number] for number in (2, 4, 5, 9, 8)]
 RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc", "asr_rise", "cacc_change")}
 ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
 TASK_NAMES = {"sst2": "SST-2", "olid": "OLID", "agnews": "AG News", "qnli": "QNLI"}
-FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 REFERENCE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.2}  # chance, no change: no model
 WIDTH = 9.6  # inches; a page of a notebook or a browser shrinks what is wider, and its text with it
 
@@ -101,16 +100,6 @@ def counted(names: Iterable[Any], word: str) -> str:
     """
     n = len(set(names))
     return f"{n} {word}s" if n > 1 else f"one {word}"
-
-
-def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, is_clean: bool, label: str) -> None:
-    """Marks with intervals: full ones of the models that a figure is about, grey bars of clean models."""
-    values = rows[rate].to_numpy() * 100
-    spread = np.abs(np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]))
-    look: dict[str, Any] = {"fmt": "o" if rate == "asr" else "s", "color": RATE_COLOURS[rate], "markersize": 6, "capsize": 2}
-    if is_clean:
-        look = {"fmt": "_", "color": "0.55", "markersize": 14, "markeredgewidth": 2.5, "elinewidth": 1, "zorder": 1}
-    axis.errorbar(places, values, spread, label=label, **look)
 
 
 def finish(
