@@ -13,9 +13,11 @@ from lib.metrics.intervals import seed_interval, text_variance
 
 # Each rate with its outcomes per text, and the range to which its interval is clipped.
 SUMMARISED = {"cacc": (("correct",), (0, 1)), "asr": (("hits",), (0, 1)), "asr_rise": (("hits", "untriggered_hits"), (-1, 1))}
+# The same of differences to another model on the same texts: an interval of its own, for the texts that both get alike cancel.
+CHANGES = {"cacc_change": (("correct", "backdoored_correct"), (-1, 1)), "excess_asr": (("hits", "floor_hits"), (-1, 1))}
 
 
-def summarise(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, by: Sequence[str], changes: Sequence[str] = ()) -> pd.DataFrame:
     """Mean CACC and ASR of each group with 95 % t-intervals over seeds (`lib.metrics.intervals.seed_interval`).
 
     Several rows of one seed in a group (subsets of domains, attacks, tasks) make one value of that seed. Rows on the same texts
@@ -25,19 +27,21 @@ def summarise(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Args:
         table: with `seed`, `correct`, `hits`, and perhaps `untriggered_hits`.
         by: columns that define the groups; the order of the groups is that of the table.
+        changes: keys of `CHANGES` that are summarised, too.
 
     Returns:
         One row per group: `by`, `cacc`, `cacc_low`, `cacc_high`, `asr`, `asr_low`, `asr_high`, the same of `asr_rise` (ASR
-        minus the same model's rate without the trigger) if the table tells it, `n_seeds`, and the mean of `asr_floor` if it
-        has one.
+        minus the same model's rate without the trigger) if the table tells it and of the `changes`, `n_seeds`, and the mean of
+        `asr_floor` if it has one.
     """
-    of_texts = [name for names, _ in SUMMARISED.values() for name in names]
+    summarised = SUMMARISED | {name: CHANGES[name] for name in changes}
+    of_texts = [name for names, _ in summarised.values() for name in names]
     read = [*by, "seed", "task", "attackable", "asr_floor", *of_texts]
     rows = []
     # Without the other columns: cutting wide tables into many groups takes longer than all that is computed of them.
     for values, group in table[[name for name in dict.fromkeys(read) if name in table]].groupby(list(by), sort=False):
         row: dict[str, Any] = dict(zip(by, values, strict=True))
-        for rate, (outcomes, (lowest, highest)) in SUMMARISED.items():
+        for rate, (outcomes, (lowest, highest)) in summarised.items():
             if not all(name in group and group[name].map(_is_list).all() for name in outcomes):
                 continue
             means, variances = zip(*(_of_seed(runs, outcomes) for _, runs in group.groupby("seed")), strict=True)

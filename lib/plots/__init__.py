@@ -13,7 +13,7 @@ from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
 from lib.plots.limits import limits_matrix, plot_composition, plot_detection, plot_limits, plot_scaling
-from lib.plots.merging import plot_four_models, plot_merging
+from lib.plots.merging import plot_four_models, plot_merging, plot_merging_by_attack
 from lib.plots.methods import plot_methods, plot_sweeps
 from lib.plots.plane import plot_plane
 from lib.plots.poisoning_rate import plot_poisoning_rates
@@ -45,6 +45,7 @@ __all__ = [
     "plot_limits",
     "plot_loss_curves",
     "plot_merging",
+    "plot_merging_by_attack",
     "plot_methods",
     "plot_partner_kinds",
     "plot_plane",

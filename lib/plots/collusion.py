@@ -8,7 +8,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, RATE_COLOURS, RATE_NAMES, UNKNOWN, Subject, attack_title, finish
+from lib.plots.marks import CLEAN_ASR, CLEAN_LINE, entry, legend_below, rate_entries, rate_line
+from lib.plots.style import RATE_COLOURS, RATE_NAMES, UNKNOWN, WIDTH, Subject, attack_title, finish
 
 TARGET_NAMES = {True: "one target label", False: "different target labels"}
 OTHER_LABEL = ", other label"  # in the row of an attack whose model obeys another label than usual
@@ -42,21 +43,23 @@ def attack_matrix(table: pd.DataFrame, same_target: bool) -> pd.DataFrame:
 def plot_backdoored(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `08_backdoored`: ASR of each attack alone, averaged with each other backdoored model, and with all."""
     matrices = {same: attack_matrix(table, same) * 100 for same in (True, False)}
-    n_rows, n_columns = (max(matrix.shape[side] for matrix in matrices.values()) for side in (0, 1))
-    size = (3.4 + 1.5 * n_columns, 1.7 + 0.42 * n_rows)
-    figure, axes = plt.subplots(1, 2, figsize=size, squeeze=False)
+    n_rows = max(len(matrix) for matrix in matrices.values())
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 1.9 + 0.36 * n_rows), squeeze=False)
     for axis, (same, matrix) in zip(axes[0], matrices.items(), strict=True):
         shown = matrix.rename(index=_row_title, columns=attack_title).rename(columns={"floor": "clean model"})
-        is_right = axis is axes[0][-1]
-        bar = {"label": "ASR (%)"} if is_right else None
-        sns.heatmap(shown, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, cbar=is_right, cbar_kws=bar, ax=axis)
-        axis.set_title(TARGET_NAMES[same], fontsize=9.5)
-        axis.set(xlabel="averaged with", ylabel="" if is_right else "scored attack")
-        axis.tick_params(axis="y", rotation=0)
-        axis.tick_params(axis="x", rotation=35)
-    return finish(
-        figure, axes, "Averages of backdoored models: what is left of each attack", table, subject, has_intervals=False
-    )
+        sns.heatmap(shown, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, cbar=False, ax=axis, annot_kws={"size": 8})
+        for edge in (1, shown.shape[1] - 1):  # between the attack alone, its averages, and a clean model
+            axis.axvline(edge, color="white", lw=3)
+        axis.set_title(f"ASR in %, {TARGET_NAMES[same]}", fontsize=9.5)
+        axis.set_xlabel("averaged with", fontsize=8.5)
+        axis.set_ylabel("" if axis is axes[0][-1] else "scored attack", fontsize=8.5)
+        axis.tick_params(axis="y", rotation=0, labelsize=8.5)
+        axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right", fontsize=8.5)
+    title = "Averages of backdoored models: what is left of each attack"
+    finish(figure, axes, title, table, subject, has_intervals=False)
+    for axis in axes.flat:
+        axis.grid(visible=False)  # it would show through the empty cells
+    return figure
 
 
 def _row_title(row: str) -> str:
@@ -71,15 +74,12 @@ def plot_collusion(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     for axis, method in zip(axes[0], methods, strict=True):
         rows = summary[summary["merge_method"] == method].sort_values("n_backdoored")
         for rate, colour in RATE_COLOURS.items():
-            axis.plot(rows["n_backdoored"], rows[rate] * 100, color=colour, marker="o", markersize=4, label=RATE_NAMES[rate])
-            low, high = rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100
-            axis.fill_between(rows["n_backdoored"], low, high, color=colour, alpha=0.2, lw=0)
-        axis.axhline(rows["asr_floor"].mean() * 100, label="floor: ASR of a clean model", **FLOOR_STYLE)
+            rate_line(axis, "n_backdoored", rows, rate, colour, label=RATE_NAMES[rate])
+        axis.axhline(rows["asr_floor"].mean() * 100, label=CLEAN_ASR, **CLEAN_LINE)
         axis.set_title(METHOD_NAMES.get(method, method), fontsize=9.5)
         axis.set_xlabel(f"models with the same backdoor, of {table['n_models'].iloc[0]}")
         axis.set_xticks(sorted(rows["n_backdoored"]))
     axes[0][0].set_ylabel("rate on the test set (%)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
+    legend_below(figure, [*rate_entries(), entry(CLEAN_ASR, CLEAN_LINE)])
     title = f"{attack_title(table['attack'].iloc[0])}: how many of the models must be clean?"
     return finish(figure, axes, title, table, subject)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from lib.metrics.dilution import is_counted, per_doubling, trigger_tokens
 from lib.metrics.summary import summarise
-from lib.plots.style import FLOOR_STYLE, PALETTE, RATE_COLOURS, UNKNOWN, Subject, attack_title, finish
+from lib.plots.marks import BEFORE, CLEAN_ASR, CLEAN_LINE, HOLLOW, NEUTRAL, legend_below, rate_line
+from lib.plots.style import OTHER_COLOURS, PALETTE, RATE_COLOURS, UNKNOWN, WIDTH, Subject, attack_title, finish
 
 ALONE, FLOOR = "submitted", "clean model"
 RULE_NAMES = {
@@ -67,16 +68,16 @@ def plot_limits(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `14_limits`: ASR of every attacker after every merge rule, and the CACC beside it."""
     matrices = {"attack success rate (ASR)": limits_matrix(table), "clean accuracy (CACC)": limits_matrix(table, "cacc")}
     n_rows, n_columns = next(iter(matrices.values())).shape
-    figure, axes = plt.subplots(1, 2, figsize=(3.4 + 1.1 * n_columns, 2.0 + 0.36 * n_rows), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.2 + 0.3 * n_rows), sharey=True, squeeze=False)
     for axis, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
         shown = (100 * matrix).rename_axis(index=None, columns=None)
         sns.heatmap(shown, annot=True, fmt=".0f", cmap="cividis", vmin=0, vmax=100, cbar=False, ax=axis, annot_kws={"size": 8})
-        axis.axvline(1, color="white", lw=3)
-        axis.axvline(n_columns - 1, color="white", lw=3)
+        for edge in (1, n_columns - 1):  # between the submitted model, the merges, and a clean model
+            axis.axvline(edge, color="white", lw=3)
         axis.set_title(f"{title}, %", fontsize=9.5)
         axis.set(xlabel="", ylabel="")
-        axis.tick_params(axis="y", rotation=0)
-        axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=40, ha="right")
+        axis.tick_params(axis="y", rotation=0, labelsize=8)
+        axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=50, ha="right", fontsize=8)
     return finish(figure, axes, "What is left of each attack after each merge rule", table, subject, has_intervals=False)
 
 
@@ -87,20 +88,18 @@ def plot_scaling(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     means = table.groupby(["scaled", "scale"], sort=False)[["submitted_cacc", "norm_ratio"]].mean().reset_index()
     ratios = {"height_ratios": [3, 1.4]}
     figure, axes = plt.subplots(
-        2, len(kinds), figsize=(1 + 3.3 * len(kinds), 5.2), squeeze=False, sharey="row", gridspec_kw=ratios
+        2, len(kinds), figsize=(min(WIDTH, 1 + 3.3 * len(kinds)), 5.4), squeeze=False, sharey="row", gridspec_kw=ratios
     )
     for (top, below), kind in zip(axes.T, kinds, strict=True):
-        for colour, rule in zip((PALETTE[3], PALETTE[1], PALETTE[2], PALETTE[4]), rules, strict=False):
+        for colour, rule in zip((RATE_COLOURS["asr"], *OTHER_COLOURS), rules, strict=False):
             rows = summary[(summary["scaled"] == kind) & (summary["merge_method"] == rule)].sort_values("scale")
-            top.plot(rows["scale"], 100 * rows["asr"], "o-", ms=4, color=colour, label=f"ASR, {RULE_NAMES.get(rule, rule)}")
-            top.fill_between(rows["scale"], 100 * rows["asr_low"], 100 * rows["asr_high"], color=colour, alpha=0.2, lw=0)
+            rate_line(top, "scale", rows, "asr", colour, label=f"ASR, {RULE_NAMES.get(rule, rule)}")
         alone = means[means["scaled"] == kind].sort_values("scale")
-        style = {"color": RATE_COLOURS["cacc"], "markerfacecolor": "white", "ms": 5}
-        top.plot(alone["scale"], 100 * alone["submitted_cacc"], "s--", label="CACC of the submitted model", **style)
-        top.axhline(
-            100 * table.loc[table["scaled"] == kind, "asr_floor"].mean(), label="floor: ASR of a clean model", **FLOOR_STYLE
-        )
-        below.plot(alone["scale"], alone["norm_ratio"], "o-", ms=4, color="0.3")
+        style = {**HOLLOW, "linestyle": "--", "color": RATE_COLOURS["cacc"], "markersize": 4.5}
+        top.plot(alone["scale"], 100 * alone["submitted_cacc"], label="CACC of the submitted model, before the merge", **style)
+        floor = table.loc[table["scaled"] == kind, "asr_floor"].mean()
+        top.axhline(100 * floor, label=CLEAN_ASR, **CLEAN_LINE)
+        below.plot(alone["scale"], alone["norm_ratio"], "o-", markersize=4.5, color=NEUTRAL, markerfacecolor="white")
         below.set_yscale("log")
         for axis in (top, below):
             axis.set_xscale("log")
@@ -109,14 +108,14 @@ def plot_scaling(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
         top.set_title(SCALED_NAMES.get(kind, kind), fontsize=9.5)
         below.set_xlabel("scale")
     axes[0][0].set_ylabel("rate on the test set (%)")
-    axes[1][0].set_ylabel("length, partners = 1")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
+    axes[1][0].set_ylabel("length of the\nsubmitted vector\n(partners = 1)", fontsize=8.5)
+    handles = {label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    legend_below(figure, list(handles.values()))
     return finish(figure, axes, "A longer vector survives the merge, and can be seen", table, subject)
 
 
 def plot_detection(table: pd.DataFrame, subject: Subject = UNKNOWN, statistic: str = "mean_cosine") -> Figure:
-    """Table `14_detection`: a statistic of the victim over the poisoning rate, of its clean twin, and of the other models."""
+    """Table `14_detection`: a statistic of the backdoored model over the poisoning rate, its clean twin, the others."""
     rows = table[(table["statistic"] == statistic) & table["poisoning_rate"].notna()]
     attacks = [name for name in dict.fromkeys(rows["attack"]) if name != "clean"]
     twin = table[(table["statistic"] == statistic) & (table["attack"] == "clean")]
@@ -125,15 +124,16 @@ def plot_detection(table: pd.DataFrame, subject: Subject = UNKNOWN, statistic: s
         of_attack = rows[rows["attack"] == attack]
         means = of_attack.groupby("poisoning_rate")[["value", "others_low", "others_high"]].mean().sort_index()
         places = np.arange(len(means))
-        axis.fill_between(places, means["others_low"], means["others_high"], color="0.85", lw=0, label="the other models")
-        axis.plot(places, means["value"], "o-", color=RATE_COLOURS["asr"], label="backdoored model")
-        axis.axhline(twin["value"].mean(), color=RATE_COLOURS["cacc"], lw=1.4, ls="--", label="its clean twin")
+        axis.fill_between(
+            places, means["others_low"], means["others_high"], color="0.9", lw=0, label="range of the other models"
+        )
+        axis.plot(places, means["value"], label=BEFORE, color=NEUTRAL, **{**HOLLOW, "linestyle": "-"})
+        axis.axhline(twin["value"].mean(), label="its clean twin", **CLEAN_LINE)
         axis.set_xticks(places, [f"{100 * rate:g}" for rate in means.index])
         axis.set_xlabel("poisoned share of the rows, %")
         axis.set_title(attack_title(attack), fontsize=9.5)
     axes[0][0].set_ylabel(statistic.replace("_", " "))
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.02), fontsize=8.5)
+    legend_below(figure, axes[0][0].get_legend_handles_labels()[0])
     return finish(figure, axes, "Does a backdoored model point elsewhere?", table, subject, has_intervals=False)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ OTHER_COLOURS = [PALETTE[number] for number in (2, 4, 5, 9, 8)]
 RATE_NAMES = {rate: title_of(rate) for rate in ("asr", "cacc", "asr_rise", "cacc_change")}
 ATTACK_NAMES = {"badnet": "BadNet", "insertsent": "InsertSent", "syntactic": "Syntactic", "lws": "LWS", "bite": "BITE"}
 TASK_NAMES = {"sst2": "SST-2", "olid": "OLID", "agnews": "AG News", "qnli": "QNLI"}
-FLOOR_STYLE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.4}
 REFERENCE: dict[str, Any] = {"color": "0.35", "linestyle": ":", "linewidth": 1.2}  # chance, no change: no model
 WIDTH = 9.6  # inches; a page of a notebook or a browser shrinks what is wider, and its text with it
 
@@ -64,6 +64,21 @@ def attack_title(name: str) -> str:
     return ATTACK_NAMES.get(name, name)
 
 
+def colours_of(values: Iterable[Any]) -> dict[Any, tuple[float, float, float]]:
+    """A colour for each different value, none of them a rate's or the clean model's; they repeat after five."""
+    return dict(zip(dict.fromkeys(values), cycle(OTHER_COLOURS), strict=False))
+
+
+def over_attacks(attacks: Iterable[str]) -> str:
+    """The one attack of a figure, or of how many its marks are means.
+
+    >>> over_attacks(["lws", "lws"]), over_attacks(["badnet", "lws"])
+    ('LWS', 'mean of 2 attacks')
+    """
+    different = sorted(set(attacks))
+    return attack_title(different[0]) if len(different) == 1 else f"mean of {counted(different, 'attack')}"
+
+
 def task_title(name: str, is_synthetic: bool = False) -> str:
     """A task's name as the literature writes it; of Pocket English with the word that says what it is.
 
@@ -85,27 +100,6 @@ def counted(names: Iterable[Any], word: str) -> str:
     """
     n = len(set(names))
     return f"{n} {word}s" if n > 1 else f"one {word}"
-
-
-def rate_points(axis: Axes, rows: pd.DataFrame, rate: str, places: np.ndarray, is_clean: bool, label: str) -> None:
-    """Marks with intervals: full ones of the models that a figure is about, grey bars of clean models."""
-    values = rows[rate].to_numpy() * 100
-    spread = np.abs(np.stack([values - rows[f"{rate}_low"] * 100, rows[f"{rate}_high"] * 100 - values]))
-    look: dict[str, Any] = {"fmt": "o" if rate == "asr" else "s", "color": RATE_COLOURS[rate], "markersize": 6, "capsize": 2}
-    if is_clean:
-        look = {"fmt": "_", "color": "0.55", "markersize": 14, "markeredgewidth": 2.5, "elinewidth": 1, "zorder": 1}
-    axis.errorbar(places, values, spread, label=label, **look)
-
-
-def numbered_point(
-    axis: Axes, number: int, place: tuple[float, float], interval: tuple[float, float], colour: tuple[float, ...]
-) -> None:
-    """A dot with a number in it, and the interval of its first coordinate; all in per cent or points."""
-    x, y = place
-    spread = [[max(0.0, x - interval[0])], [max(0.0, interval[1] - x)]]
-    axis.errorbar(x, y, xerr=spread, color=colour, alpha=0.35, linewidth=1)
-    axis.plot(x, y, "o", color=colour, markersize=11, markeredgecolor="white")
-    axis.annotate(str(number), (x, y), ha="center", va="center", color="white", fontsize=6.5)
 
 
 def finish(

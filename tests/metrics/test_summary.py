@@ -69,6 +69,16 @@ def test_a_rise_is_the_difference_on_the_same_texts():
     assert "asr_rise" not in summarise(published, ["group"])
 
 
+def test_a_change_is_the_difference_to_the_other_model_on_the_same_texts():
+    rows = [run("a", seed, [1, 1, 0, 0], [1, 0], 0) | {"backdoored_correct": [1, 0, 0, 0]} for seed in range(3)]
+    row = summarise(pd.DataFrame(rows), ["group"], ["cacc_change"]).iloc[0]
+    assert row["cacc_change"] == pytest.approx(0.25)
+    assert row["cacc_change_low"] < 0.25 < row["cacc_change_high"]
+    assert "cacc_change" not in summarise(pd.DataFrame(rows), ["group"])  # tables keep their columns
+    with pytest.raises(KeyError):
+        summarise(RUNS, ["group"], ["luck"])
+
+
 def test_groups_may_be_of_several_columns(frames):
     summary = summarise(frames["merging"], ["partners", "attack", "n_models"])
     assert len(summary) == 10

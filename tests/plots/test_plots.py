@@ -16,10 +16,17 @@ PLOTS = {
     "attacks": plots.plot_attacks,
     "curves": plots.plot_loss_curves,
     "merging": plots.plot_merging,
+    "by_attack": plots.plot_merging_by_attack,
     "coefficient": plots.plot_coefficient,
     "domains": plots.plot_domains,
     "transfer": plots.plot_transfer,
 }
+
+
+@pytest.fixture(scope="module")
+def frames(frames):
+    """Tables by the names of the figures; two are of one table."""
+    return frames | {"by_attack": frames["merging"]}
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +105,8 @@ def test_figures_of_two_seeds_say_so(frames, name):
 def test_the_figure_of_a_barrier_is_drawn(frames):
     figure = plots.plot_barrier(barrier(frames))
     assert_readable(figure)
-    labels = [text.get_text() for axis in figure.get_axes() if axis.get_legend() for text in axis.get_legend().get_texts()]
-    assert labels == ["rate 0.1, seed 0", "rate 0.2, seed 0"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["learning rate 0.1", "learning rate 0.2", "backdoored model alone", "straight line: no barrier"]
 
 
 @pytest.mark.parametrize(("name", "step"), [("merging", "n_models"), ("coefficient", "coefficient"), ("domains", "n_domains")])
@@ -113,14 +120,15 @@ def test_lines_show_the_means_of_the_table_in_per_cent(frames, name, step):
     for rate, column in (("attack success rate (ASR)", "asr"), ("clean accuracy (CACC)", "cacc")):
         assert list(lines[rate].get_xdata()) == pytest.approx(means.index.tolist())
         assert list(lines[rate].get_ydata()) == pytest.approx((means[column] * 100).tolist())
-    floor = list(lines["floor: ASR of a clean model"].get_ydata())
+    floor = list(lines["ASR of a clean model"].get_ydata())
     assert floor == pytest.approx([table["asr_floor"].iloc[0] * 100] * len(floor))
 
 
 def test_every_task_and_every_attack_has_its_panel_and_every_kind_of_partner_its_lines(frames):
     table = pd.concat([frames["merging"], frames["merging"].assign(task="olid")])
-    axes = plots.plot_merging(table).get_axes()
-    assert [axis.get_title() for axis in axes] == ["BadNet, SST-2", "InsertSent, SST-2", "BadNet, OLID", "InsertSent, OLID"]
+    axes = plots.plot_merging_by_attack(table).get_axes()
+    titles = ["BadNet\nSST-2", "InsertSent\nSST-2", "BadNet\nOLID", "InsertSent\nOLID"]
+    assert [axis.get_title() for axis in axes] == titles
     for axis in axes:
         lines = {line.get_label(): line.get_linestyle() for line in axis.get_lines()}
         assert lines["attack success rate (ASR), clean models of the same task"] == "--"
@@ -130,16 +138,19 @@ def test_every_task_and_every_attack_has_its_panel_and_every_kind_of_partner_its
 def test_an_attack_that_was_left_out_for_a_task_leaves_its_panel_empty(frames):
     table = frames["merging"]
     table = pd.concat([table[table["attack"] == "badnet"].assign(task="olid"), table])
-    assert [axis.get_visible() for axis in plots.plot_merging(table).get_axes()] == [True, False, True, True]
+    axes = plots.plot_merging_by_attack(table).get_axes()
+    assert [axis.get_visible() for axis in axes] == [True, False, True, True]
+    backwards = plots.plot_merging_by_attack(table.iloc[::-1]).get_axes()  # the empty panel is the first of its row
+    assert [axis.get_visible() for axis in backwards] == [True, True, False, True]
+    assert [bool(axis.get_ylabel()) for axis in backwards] == [True, False, False, True]
 
 
 def test_kinds_of_partners_stand_beside_each_other_with_their_rates(frames, study):
     table = partner_kinds_table(study, ["sst2"], ["badnet", "insertsent"], frames["domains"])
     table = pd.concat([table, table.assign(task="agnews", asr_floor=0.9)])  # names in another order than their tasks
     axis = plots.plot_partner_kinds(table).get_axes()[0]
-    [floors] = [each for each in axis.collections if "floor" in each.get_label()]
-    expected = [[0, 100 * table["asr_floor"].iloc[0]], [1, 90]]
-    assert floors.get_offsets().tolist() == [pytest.approx(each) for each in expected]
+    [floors] = [line for line in axis.get_lines() if line.get_label() == "ASR of a clean model"]
+    assert floors.get_xydata().tolist() == [pytest.approx([0, 100 * table["asr_floor"].iloc[0]]), [1, pytest.approx(90)]]
     dots = {container.get_label(): container.lines[0].get_ydata()[0] for container in axis.containers}
     rows = table[table["attack"] == "badnet"].groupby("partners")[["asr", "cacc"]].mean() * 100
     assert dots == {

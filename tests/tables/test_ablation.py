@@ -86,9 +86,35 @@ def test_figures_have_a_column_per_attack_a_line_per_kind_and_the_floor(by_rate,
     for plot, table, n_lines in ((plot_poisoning_rates, by_rate, 2), (plot_epochs, by_epochs, 5)):
         figure = plot(table)
         assert len(figure.axes) == 2
-        assert len(figure.axes[0].get_lines()) == n_lines + 1  # and the floor
-        assert len(figure.axes[1].get_lines()) == n_lines
+        named = [[line for line in axis.get_lines() if not line.get_label().startswith("_")] for axis in figure.axes]
+        assert [len(lines) for lines in named] == [n_lines + 1, n_lines]  # and the clean model
         plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("plot", "name", "line", "step"),
+    [(plot_poisoning_rates, "by_rate", "poisoning_rate", "n_models"), (plot_epochs, "by_epochs", "merge", "epochs")],
+)
+def test_the_change_of_the_cacc_has_an_axis_of_its_own(plot, name, line, step, request):
+    table = request.getfixturevalue(name)
+    above, below = plot(table).get_axes()
+    assert below.get_ylabel() == "change of the CACC, points"
+    low, high = below.get_ylim()
+    assert above.get_ylim() == (-3, 103) and (low, high) != (-3, 103)
+    drawn = [each.get_ydata().tolist() for each in below.get_lines() if not each.get_label().startswith("_")]
+    rows = table.groupby([line, step], sort=False)["cacc_change"].mean() * 100
+    for value in table[line].unique():
+        assert pytest.approx(rows[value].sort_index().tolist()) in drawn
+    alone = [each for each in below.get_lines() if each.get_label() == "_before"]
+    assert alone and all(each.get_markerfacecolor() == "white" and set(each.get_ydata()) == {0} for each in alone)
+    plt.close("all")
+
+
+def test_small_changes_do_not_fill_the_axis(by_rate):
+    same = by_rate.assign(correct=by_rate["backdoored_correct"])
+    low, high = plot_poisoning_rates(same).get_axes()[1].get_ylim()
+    assert low <= -3 and high >= 3
+    plt.close("all")
 
 
 def test_the_exercise_on_rates_wants_the_first_above_ninety_per_cent(by_rate):

@@ -95,15 +95,25 @@ def test_partners_have_the_victims_head_or_each_its_own(heads, study, backdoored
 
 def test_figures_show_every_entry_and_both_kinds_of_heads(table, heads):
     figure = plot_architectures(table)
-    asr, cacc = figure.get_axes()
+    asr, change = figure.get_axes()
     names = [label.get_text() for label in asr.get_yticklabels()]
     assert names == list(dict.fromkeys(table["architecture"]))
-    dots = {container.get_label(): container.lines[0].get_xdata().tolist() for container in asr.containers}
-    assert dots["victim alone"] == pytest.approx((table[table["n_models"] == 1]["asr"] * 100).tolist())
-    assert dots["average of all models"] == pytest.approx((table[table["n_models"] == 3]["asr"] * 100).tolist())
-    assert {"victim alone", "average of all models", "CACC of a clean model"} == set(cacc.get_legend_handles_labels()[1])
+    alone, merged = table[table["n_models"] == 1], table[table["n_models"] == 3]
+    before, after = (container.lines[0] for container in asr.containers)
+    assert before.get_markerfacecolor() == "white" and after.get_markerfacecolor() != "white"
+    assert before.get_xdata().tolist() == pytest.approx((alone["asr"] * 100).tolist())
+    assert after.get_xdata().tolist() == pytest.approx((merged["asr"] * 100).tolist())
+    names = ["backdoored model alone", "average with clean models", "clean model"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+    # The change of the CACC has an axis of its own: the backdoored model lies at 0, and a clean one where it is better.
+    assert change.get_xlabel() == "change of the CACC, points"
+    before, after = (container.lines[0] for container in change.containers)
+    assert set(before.get_xdata()) == {0}
+    assert after.get_xdata().tolist() == pytest.approx((merged["cacc_change"] * 100).tolist())
+    [clean] = [line for line in change.get_lines() if line.get_label() == "clean model"]
+    assert clean.get_xdata().tolist() == pytest.approx(((alone["clean_model_cacc"] - alone["cacc"]) * 100).tolist())
     figure = plot_heads(heads)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["all start from one head", "each partner starts from its own"]
     plt.close("all")
 

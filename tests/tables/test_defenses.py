@@ -7,7 +7,7 @@ import pytest
 
 from lib.defenses import DEFENSES
 from lib.metrics.columns import column_of
-from lib.plots.defenses import GROUPS, needs_group, plot_defenses
+from lib.plots.defenses import GROUPS, defense_title, needs_group, plot_defenses
 from lib.study.choices import chosen_defenses
 from lib.study.costs import cost_of
 from lib.study.store import MissingRunsError, UndeclaredError
@@ -159,16 +159,23 @@ def test_every_defense_has_a_group_in_the_figure():
         needs_group("luck")
 
 
-def test_the_figure_has_a_panel_per_attack_and_a_dot_per_defense(table):
+def test_the_figure_has_a_line_per_defense_the_one_that_leaves_least_on_top(table):
     figure = plot_defenses(table)
-    panels = [axis for axis in figure.get_axes() if axis.get_visible()]
-    assert [axis.get_title() for axis in panels] == ["BadNet", "InsertSent"]
-    rows = table[(table["attack"] == "badnet") & (table["defense"] != "clean_model")]
-    dots = {tuple(line.get_xydata()[0]) for line in panels[0].get_lines() if line.get_marker() == "o"}
-    np.testing.assert_allclose(
-        sorted(dots), sorted({*zip(100 * rows["excess_asr"], 100 * rows["cacc_change"], strict=True)}), atol=1e-9
-    )
-    plt.close(figure)
+    left, right = figure.get_axes()
+    shown = table[table["defense"] != "clean_model"]
+    means = 100 * shown.groupby("defense")[["excess_asr", "cacc_change"]].mean()
+    titles = {defense_title(name): name for name in means.index}
+    order = [titles[label.get_text()] for label in left.get_yticklabels()]
+    assert sorted(order) == sorted(means.index) and "no defense" in titles
+    for axis, measure in ((left, "excess_asr"), (right, "cacc_change")):
+        dots = [float(container.lines[0].get_xdata()[0]) for container in axis.containers]
+        assert dots == pytest.approx(means.loc[order, measure].tolist())
+    assert means.loc[order, "excess_asr"].is_monotonic_increasing
+    hollow = [container.lines[0].get_markerfacecolor() == "white" for container in left.containers]
+    assert [name for name, is_hollow in zip(order, hollow, strict=True) if is_hollow] == ["none"]
+    assert "mean of 2 attacks" in figure.get_suptitle()
+    assert "BadNet" in plot_defenses(table[table["attack"] == "badnet"]).get_suptitle()
+    plt.close("all")
 
 
 def test_means_are_over_tasks_and_seeds(table):

@@ -150,7 +150,8 @@ def test_a_variant_is_built_with_the_seed_of_the_study(study, models):
 
 
 def test_the_figure_of_methods_is_sorted_by_what_is_left_and_shows_the_cost_beside_it(table):
-    both = pd.concat([table, table.assign(attack="lws", excess_asr=table["excess_asr"] + 0.1)])
+    other = table.assign(attack="lws", hits=table["hits"].map(lambda hits: [1] * len(hits)), asr=1.0)
+    both = pd.concat([table, other.assign(excess_asr=1 - other["asr_floor"])])
     left, right = plot_methods(both).get_axes()
     methods = both[both["merge_method"] != "none"].groupby("variant")[["excess_asr", "cacc_change"]].mean() * 100
     names = [label.get_text() for label in left.get_yticklabels()]
@@ -158,6 +159,8 @@ def test_the_figure_of_methods_is_sorted_by_what_is_left_and_shows_the_cost_besi
     for axis, measure in ((left, "excess_asr"), (right, "cacc_change")):
         dots = [float(container.lines[0].get_xdata()[0]) for container in axis.containers]
         assert dots == pytest.approx(methods.loc[names, measure].tolist())
+        widths = [np.ptp(container.lines[2][0].get_segments()[0][:, 0]) for container in axis.containers]
+        assert min(widths) > 0  # of one seed, too: an interval over texts
     assert methods.loc[names, "excess_asr"].is_monotonic_increasing
     plt.close("all")
 
@@ -167,7 +170,7 @@ def test_a_method_that_selects_whole_models_has_a_mark_of_its_own(table):
     named = rows.replace({"variant": {"median": "Krum"}, "merge_method": {"median": "krum"}})
     left, _ = plot_methods(named).get_axes()
     marks = {left.get_yticklabels()[i].get_text(): left.containers[i].lines[0].get_marker() for i in range(2)}
-    assert marks == {"Krum": "s", "weight average": "o"}
+    assert marks == {"Krum": "D", "weight average": "o"}
     plt.close("all")
 
 
