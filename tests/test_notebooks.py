@@ -95,7 +95,7 @@ def test_every_figure_is_told_whose_numbers_it_shows(path):
                 assert "subject" in line, line
 
 
-@pytest.mark.parametrize("path", [path for path in NUMBERED if path.stem[:2] != "14"], ids=name_of)  # 14 has yet to get them
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
 def test_a_notebook_opens_with_what_it_answers_and_closes_with_what_was_learnt_and_the_next_one(path):
     prose = [cell["text"] for cell in cells_of(path, "markdown")]
     for part in ("**Afterwards you can answer.**", "**You need.**", f"About {described(path)[1]} minutes"):

@@ -12,6 +12,7 @@ from lib.metrics.reduction import most_models
 from lib.reports import grids, later_sentences, sentences
 from lib.reports.reading import Part
 from lib.tables import (
+    composition_findings,
     defense_findings,
     detection_findings,
     headline_findings,
@@ -36,6 +37,7 @@ PLACES = {
     "pocket": "Pocket English: synthetic tasks, small models made by this project",
     "six_seeds/pocket": "the same with six seeds, notebooks 04 and 90 only",
     "all_tasks/pocket": "notebook 12 on all four tasks instead of one",
+    "all_rows/pocket": "notebook 14 with all attackers, and what triggers are made of",
     "small": "real data with a small real encoder, one seed, a subset for CPU",
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
@@ -152,6 +154,12 @@ CHAPTERS = (
             Part("14_scaling", scaling_findings),
             Part("14_detection", detection_findings),
         ),
+        ("pocket", "all_rows/pocket", "small"),
+    ),
+    Chapter(
+        "What makes a backdoor hard to dilute? (notebook 14)",
+        (Part("14_composition", composition_findings),),
+        ("all_rows/pocket",),
     ),
 )
 
