@@ -226,7 +226,7 @@ def test_ctrl_c_ends_all_at_once_and_names_the_command_that_goes_on(notebook, tm
             time.sleep(0.1)
         began = time.monotonic()
         os.killpg(command.pid, signal.SIGINT)
-        _, errors = command.communicate(timeout=60)
+        _, errors = command.communicate(timeout=300)  # of a machine that has other work
     finally:
         command.kill()
     assert command.returncode == 130

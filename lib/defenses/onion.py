@@ -62,7 +62,7 @@ def fit_masked(
     *,
     masked_lm: str,
     max_length: int,
-    statistic: str = "surprisal",
+    statistic: str = "surprisal_per_piece",
     max_cacc_loss: float = 0.02,
     removed_share: float | None = None,
     n_clean: int = 0,
@@ -71,7 +71,8 @@ def fit_masked(
 
     Args:
         statistic: "pseudo_perplexity" (every piece masked once, Salazar et al. 2020) in the place of perplexity: n^2 prompts
-            for a text of n words; or "surprisal", -log p(word | all others): n prompts, another suspicion.
+            for a text of n words; or "surprisal_per_piece", -log p(word | all others) over its number of pieces: n prompts,
+            another suspicion. Not over its pieces, every long word would be more suspicious than a short trigger.
     """
     if statistic not in STATISTICS:
         raise ValueError(f"statistic is {statistic!r}; choose from {list(STATISTICS)}")

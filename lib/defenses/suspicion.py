@@ -12,7 +12,7 @@ import pandas as pd
 
 Words = tuple[str, ...]
 Scorer = Callable[[Sequence[Words]], list[np.ndarray]]  # texts to the suspicion of each word, NaN where nothing is known
-STATISTICS = ("pseudo_perplexity", "surprisal")
+STATISTICS = ("pseudo_perplexity", "surprisal_per_piece")
 
 
 @lru_cache(maxsize=2)
@@ -37,7 +37,7 @@ def masked_scorer(masked_lm: str, statistic: str) -> Scorer:
 
     def score(texts: Sequence[Words]) -> list[np.ndarray]:
         read = [tuple(language_model.readable(words, language_model.room)) for words in texts]
-        if statistic == "surprisal":
+        if statistic == "surprisal_per_piece":
             found = [
                 np.where(len(words) > 1, each, np.nan)
                 for words, each in zip(read, language_model.surprisals(read), strict=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.models.batches import token_batches
 from lib.models.last_layer import logits_at
-from lib.models.pretrained import from_hub, resolve_pretrained
+from lib.models.pretrained import from_hub, load_tokenizer, resolve_pretrained
 from lib.models.word_pieces import WordPieces
 
 if TYPE_CHECKING:
@@ -140,9 +140,10 @@ class MaskedLM(WordPieces):
 
     @torch.inference_mode()
     def surprisals(self, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """How unexpected each word is where it stands, -log p(word | all others) in nats, shape (n_words,) each.
+        """How unexpected each word is where it stands, -log p(word | all others) in nats per piece, shape (n_words,) each.
 
-        All pieces of a word are masked at once, and their log-probabilities are added. Words behind `room` are NaN.
+        All pieces of a word are masked at once, and the mean of their log-probabilities is taken: a sum would find every long
+        word suspicious, and no short trigger. Words behind `room` are NaN.
         """
         mask, before = self.tokenizer.mask_token_id, len(self._frame[0])
         found = [np.full(len(words), np.nan) for words in texts]
@@ -161,7 +162,7 @@ class MaskedLM(WordPieces):
             scores = self._mask_logits(batch).log_softmax(-1).gather(1, torch.tensor(asked, device=self.model.device)[:, None])
             ends = np.cumsum([len(truths[row]) for row in rows])[:-1]
             for row, chosen in zip(rows, np.split(scores[:, 0].double().cpu().numpy(), ends), strict=True):
-                found[owners[row][0]][owners[row][1]] = -chosen.sum()
+                found[owners[row][0]][owners[row][1]] = -chosen.mean()
         return found
 
     def _prompt_ids(self, prompt: Sequence[str | None]) -> list[int]:
@@ -206,12 +207,12 @@ def load_masked_lm(name: str) -> MaskedLM:
     """The masked language model of a bundled name, a folder or a Hub id, on the GPU where there is one.
 
     Raises:
-        ValueError: for a model without a masked-LM head, or a tokenizer without a mask.
+        ValueError: for a model without a masked-LM head, a folder without a tokenizer, or a tokenizer without a mask.
         ConnectionError: for a Hub id when there is no network.
     """
     resolved = resolve_pretrained(name)
     model, report = from_hub("AutoModelForMaskedLM", resolved, output_loading_info=True, dtype=torch.float32)
-    tokenizer = from_hub("AutoTokenizer", resolved)
+    tokenizer = load_tokenizer(resolved)
     if report["missing_keys"] or tokenizer.mask_token is None:
         missing = sorted(report["missing_keys"])[:3] or "a mask token"
         raise ValueError(

@@ -18,6 +18,7 @@ from lib.tables import (
     headline_findings,
     kinds_findings,
     limits_findings,
+    onion_findings,
     plane_findings,
     scaling_findings,
     size_findings,
@@ -146,6 +147,11 @@ CHAPTERS = (
         "Merging beside other defenses (notebook 12)",
         (Part("12_defenses", defense_findings),),
         ("pocket", "all_tasks/pocket", "small"),
+    ),
+    Chapter(
+        "Does ONION depend on its language model? (notebook 12)",
+        (Part("12_onion", onion_findings),),
+        ("small",),
     ),
     Chapter(
         "Attacks that merging does not remove (notebook 14)",

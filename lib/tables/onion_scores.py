@@ -63,8 +63,8 @@ def onion_table(study: Study, tasks: Sequence[str], attacks: Sequence[str], skip
 
     The backdoored models are those of the study; the texts are not its own test texts, but carry the same kind of trigger. Both
     language models read the words as they were published; what they leave is brought into the study's writing for the model.
-    GPT-2 has the released threshold. That number says nothing of another statistic: the masked language model (surprisal) takes
-    out as many words of the same clean texts, by their scores alone, without a label.
+    GPT-2 has the released threshold. That number says nothing of another statistic: the masked language model (surprisal per
+    piece) takes out as many words of the same clean texts, by their scores alone, without a label.
 
     Args:
         study: trains what is missing; what the models say to these texts is not stored.
@@ -104,7 +104,7 @@ def _masked_scorer(study: Study) -> tuple[Scorer | None, str]:
     """The scorer of the profile's masked language model, or None and why there is none."""
     name = study.profile.masked_lm or study.profile.pretrained
     try:
-        return masked_scorer(name, "surprisal"), ""
+        return masked_scorer(name, "surprisal_per_piece"), ""
     except (ValueError, ConnectionError) as error:
         warnings.warn(f"ONION is measured with GPT-2's scores alone: {error}", stacklevel=2)
         return None, f"{MASKED} was not measured: it could not be loaded ({type(error).__name__})"  # its name may be a folder

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lib.attacks.badnet import RARE_WORDS
 from lib.defenses import onion
@@ -168,10 +169,21 @@ def test_surprisals_are_those_of_masked_words():
     from lib.models.masked_lm import load_masked_lm
 
     model, words = load_masked_lm("pocket-bert"), ("i", "watched", "this", "film", ".")
-    (scores,) = masked_scorer("pocket-bert", "surprisal")([words])
+    (scores,) = masked_scorer("pocket-bert", "surprisal_per_piece")([words])
     found = model.predict([[*words[:3], None, words[4]]], k=2000)
     assert np.exp(-scores[3]) == pytest.approx(found.probabilities[0][found.words[0] == "film"][0], rel=1e-3)
-    long = masked_scorer("pocket-bert", "surprisal")([("film", "cf") * 100])[0]
+    parted = ("i", "watched", "this", "unforeseeable", ".")  # a word of several pieces is no more suspicious for its length
+    pieces = model.pieces("unforeseeable")
+    ids = model._wrapped([piece for word in parted for piece in model.pieces(word)])
+    start = ids.index(pieces[0])
+    asked = torch.tensor([[*ids[:start], *[model.tokenizer.mask_token_id] * len(pieces), *ids[start + len(pieces) :]]])
+    with torch.inference_mode():
+        logits = model.model(input_ids=asked).logits[0, start : start + len(pieces)].log_softmax(-1)
+    expected = -np.mean([logits[place, piece].item() for place, piece in enumerate(pieces)])
+    assert len(pieces) > 1 and masked_scorer("pocket-bert", "surprisal_per_piece")([parted])[0][3] == pytest.approx(
+        expected, rel=1e-4
+    )
+    long = masked_scorer("pocket-bert", "surprisal_per_piece")([("film", "cf") * 100])[0]
     assert np.isnan(long[-1]) and not np.isnan(long[0])  # behind what the model reads
 
 
@@ -182,7 +194,7 @@ def test_onion_stands_in_front_of_a_model_and_counts_every_row(study, backdoored
         ("onion", {}),
         ("onion", {"removed_share": 0.99}),
         ("onion", {"max_cacc_loss": 0.05, "n_clean": 10}),
-        ("onion_masked", {"statistic": "surprisal"}),
+        ("onion_masked", {"statistic": "surprisal_per_piece"}),
     ):
         guarded = study.defend(name, backdoored, **settings)
         after = study.score(guarded, "sst2")
@@ -211,7 +223,7 @@ def test_bad_settings_and_scores_are_errors(study, backdoored, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             onion.fit(backdoored, clean, causal_lm="pocket-llama", max_length=48, **settings)
-    with pytest.raises(ValueError, match=r"statistic is 'entropy'; choose from \['pseudo_perplexity', 'surprisal'\]"):
+    with pytest.raises(ValueError, match=r"statistic is 'entropy'; choose from \['pseudo_perplexity', 'surprisal_per_piece'\]"):
         onion.fit_masked(backdoored, clean, masked_lm="pocket-bert", max_length=48, statistic="entropy")
     with pytest.raises(ValueError, match="at least 1 clean texts, found 0"):
         onion.fit(backdoored, clean[:0], causal_lm="pocket-llama", max_length=48)

@@ -75,6 +75,12 @@ def test_a_model_without_masked_lm_head_is_named_with_the_way_out(tmp_path):
         load_masked_lm(str(tmp_path))
 
 
+def test_a_folder_without_a_tokenizer_is_no_language_of_unknown_words(tmp_path, model):
+    model.model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has none of \['tokenizer.json'"):
+        load_masked_lm(str(tmp_path))
+
+
 def sentencepiece_tokenizer(normalizer=None):
     """A Unigram tokenizer that marks the pieces that begin a word with "▁", as those of XLM-R, ALBERT and T5 do."""
     from tokenizers import Tokenizer, models, pre_tokenizers
