@@ -180,7 +180,7 @@ def defense_findings(table: pd.DataFrame) -> Iterator[str]:
         f"{points(merged.excess_asr)} and changes the CACC by {points(merged.cacc_change)}. It takes {merged.seconds:.2f} "
         f"seconds once and {merged.milliseconds_per_text:.2f} milliseconds per text."
     )
-    for name in ("abl", "onion"):
+    for name in ("abl", "onion" if "onion" in means.index else "onion_masked"):
         if name in means.index:
             yield _against(table, name, means.loc[name], against.loc[name])
     beats = [name for name, row in against.iterrows() if row.asr_difference_high < 0 and row.cacc_difference > -MAX_CACC_COST]
@@ -189,6 +189,15 @@ def defense_findings(table: pd.DataFrame) -> Iterator[str]:
         yield (
             "Less ASR than the average, by an interval over seeds below zero, for at most "
             f"{100 * MAX_CACC_COST:.0f} point more of CACC: {listed or 'no defense'}."
+        )
+    else:
+        lower = against[(against["asr_difference"] < 0) & (against["cacc_difference"] > -MAX_CACC_COST)].drop(
+            NONE, errors="ignore"
+        )
+        listed = "; ".join(_listed(str(name), means.loc[name], row) for name, row in lower.iterrows())
+        yield (
+            f"With one seed, less mean ASR than the average for at most {100 * MAX_CACC_COST:.0f} point more of CACC: "
+            f"{listed or 'no defense'}."
         )
     kept = table[[_is_filter(name) for name in table["defense"]]].groupby("defense", sort=False)["n_train"].mean()
     if len(kept):

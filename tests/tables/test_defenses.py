@@ -144,6 +144,15 @@ def test_one_seed_proves_nothing_better():
     sentences = list(defense_findings(by_hand(ASR, CACC, n_seeds=1)))
     assert not any("interval over seeds" in sentence for sentence in sentences)
     assert "(one seed)" in sentences[1]
+    [lower] = [sentence for sentence in sentences if sentence.startswith("With one seed, less mean ASR")]
+    assert lower.endswith("of CACC: gms (ASR -7.5 points (one seed), CACC -0.5 points (one seed); needs other models).")
+
+
+def test_a_masked_language_model_speaks_for_onion_where_there_is_no_causal_one():
+    asr, cacc = ({name.replace("onion", "onion_masked"): value for name, value in rates.items()} for rates in (ASR, CACC))
+    assert any(sentence.startswith("onion_masked leaves") for sentence in defense_findings(by_hand(asr, cacc)))
+    both = by_hand(ASR | {"onion_masked": ASR["onion"]}, CACC | {"onion_masked": CACC["onion"]})
+    assert not any(sentence.startswith("onion_masked leaves") for sentence in defense_findings(both))
 
 
 def test_a_table_without_the_average_is_an_error():
