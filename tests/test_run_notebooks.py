@@ -213,10 +213,11 @@ def test_ctrl_c_ends_all_at_once_and_names_the_command_that_goes_on(notebook, tm
         "sys.exit(command.main(['-p', 'attack', 'lws', '-p', 'n_seeds', '1']))"
     )
     places = {f"FREE_LUNCH_{name}": str(tmp_path / name) for name in ("FIGURES", "EXECUTED")}
-    # A group of its own, as a shell gives every command: Ctrl-C reaches the command and its workers.
+    # A group of its own, as a shell gives every command: Ctrl-C reaches the command and its workers. What a shell starts in
+    # the background ignores Ctrl-C, and so would its children, these tests perhaps among them.
     command = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        cwd=paths.ROOT, env=os.environ | places,
+        cwd=paths.ROOT, env=os.environ | places, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         said = command.stdout.readline()
@@ -226,11 +227,11 @@ def test_ctrl_c_ends_all_at_once_and_names_the_command_that_goes_on(notebook, tm
             time.sleep(0.1)
         began = time.monotonic()
         os.killpg(command.pid, signal.SIGINT)
-        _, errors = command.communicate(timeout=300)  # of a machine that has other work
+        _, errors = command.communicate(timeout=120)
     finally:
         command.kill()
     assert command.returncode == 130
-    assert time.monotonic() - began < 10  # one second on an idle machine
+    assert time.monotonic() - began < 60  # one second on an idle machine; the sleep is ten minutes
     assert "Traceback" not in errors
     assert f"FREE_LUNCH_EXECUTED={tmp_path / 'EXECUTED'}" in errors
     assert "-m lib.run_notebooks --profile pocket --only 02 90 -p attack lws -p n_seeds 1" in errors
