@@ -236,17 +236,6 @@ class CostRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class ScreeningRecipe(Recipe):
-    """What a screen says of models, with some clean texts."""
-
-    models: tuple[str, ...]  # keys
-    start: str  # key of the model that they started from
-    data: DataRecipe
-    max_length: int
-    version: int  # of the screen
-
-
-@dataclass(frozen=True)
 class LogitsRecipe(Recipe):
     """What a model says to the rows of a split, as they are or with a trigger. Scores are computed from it, never stored."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,23 @@ import pandas as pd
 from lib.models.checkpoints import Checkpoint
 from lib.sanitizing import screening
 from lib.study.artifacts import load_rows
-from lib.study.recipes import ScreeningRecipe
+from lib.study.recipes import DataRecipe, Recipe
 
 if TYPE_CHECKING:
     from lib.study.study import Study
 
 SCREENING_FILE = "screening.json"
+
+
+@dataclass(frozen=True)
+class ScreeningRecipe(Recipe):
+    """What a screen says of models, with some clean texts."""
+
+    models: tuple[str, ...]  # keys
+    start: str  # key of the model that they started from
+    data: DataRecipe
+    max_length: int
+    version: int  # of the screen
 
 
 def screening_of(study: Study, models: Sequence[Checkpoint], start: Checkpoint, dataset: str, seed: int) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,12 +121,23 @@ def train_split(
         merged = _averaged(pair, weight, _placed(centre, place))
         return alone[0] + alone[1] + loss_at(pair[0], merged, batch) + loss_at(pair[0], merged, attacked)
 
+    _optimise_pair(models, tokenizer, first, loss, loop_settings(settings, steps_of(settings, len(train))), seed)
+
+
+def _optimise_pair(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    batches: Iterator[Batch],
+    loss: Callable[[Any, Batch], Tensor],
+    settings: loop.LoopSettings,
+    seed: int,
+) -> None:
+    """Train two models by one loss, with random numbers of their own."""
     for model in models:
         prepare(model, tokenizer)
-    pair = torch.nn.ModuleList(models)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        loop.train(pair, first, loss, loop_settings(settings, steps_of(settings, len(train))))
+        loop.train(torch.nn.ModuleList(models), batches, loss, settings)
 
 
 def _check_pair(models: Sequence[PreTrainedModel], n_models: int) -> None:
