@@ -23,6 +23,10 @@ def chosen_attacks(attack: str) -> list[str]:
 def chosen_defenses(defense: str) -> list[str]:
     """The defenses a notebook parameter names: names separated by commas, or "all" that need no published scores.
 
+    Raises:
+        ValueError: for a name that is no defense, or without "average", with which the others are compared: it is better said
+            before the first training than after the last one.
+
     >>> chosen_defenses("onion, average")
     ['onion', 'average']
     """
@@ -30,6 +34,8 @@ def chosen_defenses(defense: str) -> list[str]:
     names = usual if defense == "all" else [name.strip() for name in defense.split(",")]
     for name in names:
         get_defense(name)  # raises for a name that is no defense
+    if "average" not in names:
+        raise ValueError(f"defense is {defense!r}; 'average' must be among them, for the others are compared with it")
     return names
 
 

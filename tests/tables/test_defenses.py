@@ -197,3 +197,5 @@ def test_a_wrong_defense_lists_the_known_ones():
     assert chosen_defenses("all") == [name for name in DEFENSES if name != "onion_published"]
     with pytest.raises(ValueError, match="unknown defense 'prayer'; choose from"):
         chosen_defenses("onion, prayer")
+    with pytest.raises(ValueError, match="defense is 'onion'; 'average' must be among them"):
+        chosen_defenses("onion")
