@@ -140,3 +140,10 @@ def test_a_judge_scores_as_the_study_does_and_leaves_no_trace(study, backdoored)
     score, own = judge.score(backdoored), study.score(backdoored, *CASE)
     assert (score.cacc, score.asr) == (own.cacc, own.asr)
     assert {path.name for path in study.store.root.iterdir()} == before
+
+
+def test_labels_are_split_among_partners_and_compared_with_four_that_share_them(study, backdoored):
+    verdict = scored(exercises.open_labels([2, 20], study, *CASE))
+    assert "four partners with 20 rows each" in verdict  # the model has 80 rows, so no more may be labelled
+    assert "at most 80 rows in all" in exercises.open_labels([4, 40], study, *CASE)
+    assert "at least one of each" in exercises.open_labels([0, 40], study, *CASE)
