@@ -39,7 +39,7 @@ def plot_deciding(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     for kind, name in named.drop_duplicates("kind")[["partners", "kind"]].itertuples(index=False):
         _, whose, marker = KINDS[kind]
         looks[name] = {**FULL, "marker": marker, "color": COLOURS[whose]}
-    legend = [entry(whose, FULL, color=colour) for whose, colour in COLOURS.items()]
+    legend = [entry(OWN, FULL, marker="s", color=COLOURS[OWN]), entry(OTHER, FULL, color=COLOURS[OTHER])]
     n = table["n_partners"].max()
     return plot_dot_rows(named, "kind", looks, legend, f"One backdoored model with {n} partners of several kinds", subject)
 

@@ -212,13 +212,12 @@ def deciding_findings(table: pd.DataFrame, names: dict[str, str] | None = None) 
             for row in rows.itertuples()
         }
         means = known[known["task"] == task].groupby("partners")[["partner_cacc", "partners_only_cacc", "n_rows"]].mean()
-        three = {part: found["cacc", part].mean for part in CAUSES}
-        worst = min(three, key=lambda part: three[part])
+        worst = min(CAUSES, key=lambda part: found["cacc", part].mean)
         title = (names or {}).get(str(task), str(task))
         yield (
             f"{title}: with models of other domains the CACC changes by {found['cacc', 'all']}. Of that the merge itself makes "
             f"{found['cacc', 'merge']}, the weakness of the partners {found['cacc', 'weak partners']}, their domain "
-            f"{found['cacc', 'other domain']}. {_verdict(worst, three[worst])}"
+            f"{found['cacc', 'other domain']}. {_verdict(worst, found['cacc', worst])}"
         )
         yield (
             f"{title}: the same of the ASR above a clean model's: {found['asr', 'all']}, of that the merge itself "
@@ -226,8 +225,8 @@ def deciding_findings(table: pd.DataFrame, names: dict[str, str] | None = None) 
         )
         yield (
             f"{title}: alone on the task, models of other domains have a CACC of {means.partner_cacc[DOMAINS]:.1%}, models of "
-            f"the task on all rows {means.partner_cacc[STRONG]:.1%}, and on {means.n_rows[MATCHED]:.0f} rows, which is the "
-            f"nearest match, {means.partner_cacc[MATCHED]:.1%}."
+            f"the task on all rows {means.partner_cacc[STRONG]:.1%}, and on as few rows as match best (mean "
+            f"{means.n_rows[MATCHED]:.0f}) {means.partner_cacc[MATCHED]:.1%}."
         )
         if ("cacc", "more rows") in found:
             yield f"{title}: more rows of the same domains: CACC {found['cacc', 'more rows']}, ASR {found['asr', 'more rows']}."
@@ -238,7 +237,8 @@ def deciding_findings(table: pd.DataFrame, names: dict[str, str] | None = None) 
             )
 
 
-def _verdict(part: str, change: float) -> str:
-    if change >= -0.005:
+def _verdict(part: str, change: Difference) -> str:
+    if change.mean >= -0.005:
         return "None of the three costs half a point."
-    return f"Most of the price comes from {CAUSES[part]}."
+    doubt = ", but its interval holds zero" if change.n_seeds > 1 and change.high >= 0 else ""
+    return f"Most of the price comes from {CAUSES[part]}{doubt}."

@@ -119,9 +119,13 @@ def test_sentences_name_the_largest_part_and_say_what_was_matched():
     assert first.startswith("AG News: with models of other domains the CACC changes by -3.5 points")
     assert first.endswith("Most of the price comes from the weakness of the partners.")
     assert "domain +4.0 points" in second
-    assert "on 200 rows, which is the nearest match, 80.0%" in third
+    assert third.endswith("on as few rows as match best (mean 200) 80.0%.")
     assert "+1.0 points" in more
     assert "-4.0 points" in lacking
+    unsure = invented()
+    unsure.loc[(unsure["partners"] == FEW) & (unsure["seed"] == 1), "cacc_change"] = 0.1
+    unsure.loc[(unsure["partners"] == FEW) & (unsure["seed"] == 0), "cacc_change"] = -0.3
+    assert next(deciding_findings(unsure)).endswith("the weakness of the partners, but its interval holds zero.")
     free = invented().assign(cacc_change=0.0)
     assert next(deciding_findings(free)).endswith("None of the three costs half a point.")
 
