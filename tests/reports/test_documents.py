@@ -140,5 +140,5 @@ def test_verdicts_of_now_are_those_of_the_committed_table():
     text = (NOTEBOOKS / "README.md").read_text("utf-8").split("| claim of the paper | before | now |")[1]
     rows = [[field.strip() for field in line.split("|")[1:-1]] for line in text.splitlines()[2:] if line.startswith("|")]
     verdicts = table("pocket", "90_agreement").set_index("claim")["verdict"]
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert {claim: now for claim, _, now, _ in rows} == {claim: verdicts[claim] for claim, *_ in rows}
