@@ -198,6 +198,21 @@ def _difference(table: pd.DataFrame, first: str | None, second: str, column: str
     return paired_difference(before, after, column, CELL)
 
 
+def removed_and_price(table: pd.DataFrame, partners: str) -> tuple[float, float]:
+    """What partners of a kind do: the share of the removable ASR that is gone, and the change of the CACC, over all rows.
+
+    Removable is what the victim has above a clean model. The share is that of the means.
+
+    Raises:
+        ValueError: for a kind that the table does not have.
+    """
+    rows = table[table["partners"] == partners]
+    if rows.empty:
+        raise ValueError(f"no partners {partners!r} in the table; found {sorted(set(table['partners']))}")
+    removable = (rows["backdoored_asr"] - rows["asr_floor"]).mean()
+    return float(1 - rows["excess_asr"].mean() / removable), float(rows["cacc_change"].mean())
+
+
 def deciding_findings(table: pd.DataFrame, names: dict[str, str] | None = None) -> Iterator[str]:
     """Sentences on table `17_partners`: which part of the price is the largest, task by task, and what else the rows say.
 
@@ -214,6 +229,9 @@ def deciding_findings(table: pd.DataFrame, names: dict[str, str] | None = None) 
         means = known[known["task"] == task].groupby("partners")[["partner_cacc", "partners_only_cacc", "n_rows"]].mean()
         worst = min(CAUSES, key=lambda part: found["cacc", part].mean)
         title = (names or {}).get(str(task), str(task))
+        done = [removed_and_price(table[table["task"] == task], kind) for kind in (STRONG, DOMAINS)]
+        said = [f"{removed:.1%} of the removable ASR at {100 * change:+.1f} points of CACC" for removed, change in done]
+        yield f"{title}: well-trained models of the task itself remove {said[0]}, models of other domains {said[1]}."
         yield (
             f"{title}: with models of other domains the CACC changes by {found['cacc', 'all']}. Of that the merge itself makes "
             f"{found['cacc', 'merge']}, the weakness of the partners {found['cacc', 'weak partners']}, their domain "

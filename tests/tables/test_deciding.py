@@ -16,6 +16,7 @@ from lib.tables.deciding import (
     deciding_findings,
     deciding_parts,
     deciding_table,
+    removed_and_price,
     with_matched,
 )
 
@@ -47,6 +48,7 @@ def invented(n_seeds=2):
         for partners, (n_rows, strength, change, excess) in shown.items():
             row = {"task": "agnews", "attack": "badnet", "partners": partners, "n_rows": n_rows, "seed": seed, "n_partners": 4}
             row |= {"partner_cacc": strength, "partner_validation_cacc": strength, "partners_only_cacc": strength}
+            row |= {"backdoored_asr": 0.9, "asr_floor": 0.1}
             rows.append(row | {"cacc_change": change + seed / 1000, "excess_asr": excess})
     return pd.DataFrame(rows)
 
@@ -115,7 +117,11 @@ def test_the_parts_of_the_price_add_up():
 
 
 def test_sentences_name_the_largest_part_and_say_what_was_matched():
-    first, second, third, more, lacking = deciding_findings(invented(), {"agnews": "AG News"})
+    done, first, second, third, more, lacking = deciding_findings(invented(), {"agnews": "AG News"})
+    assert done == (
+        "AG News: well-trained models of the task itself remove 97.5% of the removable ASR at -0.5 points of CACC, models of other "
+        "domains 91.2% of the removable ASR at -3.5 points of CACC."
+    )
     assert first.startswith("AG News: with models of other domains the CACC changes by -3.5 points")
     assert first.endswith("Most of the price comes from the weakness of the partners.")
     assert "domain +4.0 points" in second
@@ -125,15 +131,22 @@ def test_sentences_name_the_largest_part_and_say_what_was_matched():
     unsure = invented()
     unsure.loc[(unsure["partners"] == FEW) & (unsure["seed"] == 1), "cacc_change"] = 0.1
     unsure.loc[(unsure["partners"] == FEW) & (unsure["seed"] == 0), "cacc_change"] = -0.3
-    assert next(deciding_findings(unsure)).endswith("the weakness of the partners, but its interval holds zero.")
+    assert list(deciding_findings(unsure))[1].endswith("the weakness of the partners, but its interval holds zero.")
     free = invented().assign(cacc_change=0.0)
-    assert next(deciding_findings(free)).endswith("None of the three costs half a point.")
+    assert list(deciding_findings(free))[1].endswith("None of the three costs half a point.")
+
+
+def test_partners_are_judged_by_what_they_remove_and_what_they_cost():
+    removed, change = removed_and_price(invented(1), "other_domains")
+    assert (removed, change) == (pytest.approx(1 - 0.07 / 0.8), pytest.approx(-0.035))
+    with pytest.raises(ValueError, match="no partners 'cousins'"):
+        removed_and_price(invented(1), "cousins")
 
 
 def test_what_a_table_lacks_is_not_spoken_of():
     known = invented(1)
     known = known[~known["partners"].isin(["other_domains_more", "same_task_lacking"])]
-    assert len(list(deciding_findings(known))) == 3
+    assert len(list(deciding_findings(known))) == 4
     assert set(deciding_parts(known)["part"]) == {*CAUSES, "all"}
 
 
