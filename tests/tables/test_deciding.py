@@ -119,8 +119,8 @@ def test_the_parts_of_the_price_add_up():
 def test_sentences_name_the_largest_part_and_say_what_was_matched():
     done, first, second, third, more, lacking = deciding_findings(invented(), {"agnews": "AG News"})
     assert done == (
-        "AG News: well-trained models of the task itself remove 97.5% of the removable ASR at -0.5 points of CACC, models of other "
-        "domains 91.2% of the removable ASR at -3.5 points of CACC."
+        "AG News: well-trained models of the task itself remove 97.5% of the removable ASR at -0.5 points of CACC, models of "
+        "other domains 91.2% of the removable ASR at -3.5 points of CACC."
     )
     assert first.startswith("AG News: with models of other domains the CACC changes by -3.5 points")
     assert first.endswith("Most of the price comes from the weakness of the partners.")
