@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib.metrics.why_columns import WHY_COLUMNS
+
 KINDS = {
     "name": "text or truth value that names a row",
     "setting": "number that names a row: it was chosen, not measured",
@@ -37,7 +39,7 @@ ATTACKED_RULES = (
 )  # fmt: skip
 
 
-def _columns(kind: str, **meanings: str) -> dict[str, Column]:
+def _columns(kind: str, /, **meanings: str) -> dict[str, Column]:
     return {name: Column(kind, *meaning.split(" | ")) for name, meaning in meanings.items()}
 
 
@@ -231,6 +233,7 @@ COLUMNS: dict[str, Column] = {
         is_training="whether a defense fine-tunes",
         is_broken="whether the barrier is high", is_warned="whether the training or its distance gave a warning",
     ),
+    **{name: column for kind, meanings in WHY_COLUMNS.items() for name, column in _columns(kind, **meanings).items()},
 }  # fmt: skip
 
 

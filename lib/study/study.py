@@ -59,6 +59,7 @@ class Study:
         self.store = self.locations.store
         self._maker = Maker(self.locations, only_stored)
         self.used_keys, self.declared, self.require = self._maker.used_keys, self._maker.declared, self._maker.use
+        self.make_missing = self._maker.missing
         self._use(chosen)
 
     def _use(self, profile: Profile) -> None:
