@@ -84,25 +84,24 @@ def plot_strength(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
 def plot_collapse(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `13_kept`: every merge method over the weight that it leaves to the backdoored model, and the plain average."""
     attacks = list(dict.fromkeys(table["attack"]))
-    means = table.groupby(["attack", "variant"], sort=False)[["weight_left", "asr", "off_curve"]].mean().reset_index()
+    is_curve = table["variant"] == "average with another weight"
+    columns = ["weight_left", "asr", "off_curve"]
+    means = table[~is_curve].groupby(["attack", "variant"], sort=False)[columns].mean().reset_index()
     furthest = means.groupby("variant")["off_curve"].mean().abs().sort_values(ascending=False).index[: len(OTHER_COLOURS)]
     colours = colours_of(furthest)
-    figure, axes = plt.subplots(
-        1, len(attacks), figsize=(min(WIDTH, 1.6 + 2.4 * len(attacks)), 3.7), sharey=True, squeeze=False
-    )
+    size = (min(WIDTH, 1.6 + 2.4 * len(attacks)), 3.7)
+    figure, axes = plt.subplots(1, len(attacks), figsize=size, sharey=True, squeeze=False)
     for axis, attack in zip(axes[0], attacks, strict=True):
-        of_attack = table[table["attack"] == attack].sort_values("weight_left")
-        axis.plot(of_attack["weight_left"], 100 * of_attack["asr_on_curve"], ".", color="0.8", markersize=3)
-        rows = means[means["attack"] == attack]
-        for row in rows.itertuples():
+        curve = table[is_curve & (table["attack"] == attack)].groupby("weight_left")["asr"].mean()
+        axis.plot(curve.index, 100 * curve, color="0.7", linewidth=2)
+        for row in means[means["attack"] == attack].itertuples():
             axis.plot(row.weight_left, 100 * row.asr, color=colours.get(row.variant, "0.25"), markersize=5.5, **FULL)
         axis.set_title(attack_title(attack), fontsize=9.5)
-        axis.set_xlabel("weight left", fontsize=8.5)
+        axis.set_xlabel("weight that is left", fontsize=8.5)
     axes[0][0].set_ylabel("ASR, %")
     named = [entry(name, FULL, color=colour) for name, colour in colours.items()]
     rest = entry("the other methods", FULL, color="0.25")
-    curve = entry("plain average at the same weight", {**FULL, "marker": "."}, color="0.8")
-    legend_below(figure, [*named, rest, curve], n_columns=4)
+    legend_below(figure, [*named, rest, entry("plain average", {"linewidth": 2}, color="0.7")], n_columns=4)
     return finish(figure, axes, "One curve for many merge methods", table, subject, has_intervals=False)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from lib.plots.marks import FULL, HOLLOW, entry, legend_below
+from lib.plots.marks import CLEAN, FULL, HOLLOW, entry, legend_below
 from lib.plots.style import OTHER_COLOURS, RATE_COLOURS, UNKNOWN, WIDTH, Subject, attack_title, colours_of, finish
 
 KINDS = {
@@ -83,7 +84,7 @@ def plot_triangle(
     """
     is_named = table["name"].fillna("") != ""
     grid, named = table[~is_named], table[is_named]
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.3), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.9), sharex=True, sharey=True, squeeze=False)
     panels = {
         "clean_loss": ("clean loss (nats)", 1.0, "Blues"),
         "asr": ("attack success rate (ASR), per cent", 100.0, "Oranges"),
@@ -112,10 +113,13 @@ def _rising(levels: np.ndarray) -> np.ndarray:
 
 
 def _name_models(axis: Axes, named: pd.DataFrame) -> None:
+    """Hollow is the backdoored model, full the average, grey what is clean."""
     for row in named.itertuples():
         look = HOLLOW if row.name.startswith("backdoored") else FULL
-        axis.plot(row.x, row.y, color="black", markersize=6, zorder=4, **look)
-        axis.annotate(row.name, (row.x, row.y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        colour = "black" if row.name.startswith(("backdoored", "average")) else CLEAN
+        axis.plot(row.x, row.y, color=colour, markersize=7, markeredgecolor="black", zorder=4, **look)
+        shown = axis.annotate(row.name, (row.x, row.y), xytext=(5, 5), textcoords="offset points", fontsize=8, zorder=5)
+        shown.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def plot_states(points: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:

@@ -40,7 +40,7 @@ def test_every_entry_belongs_to_one_of_at_most_eight_groups(pair):
         for name, rows in group.items():
             counts[name] += 1 if rows is None else rows
     assert all((count == 1).all() for count in counts.values())
-    assert list(groups["trigger rows"].values())[0].nonzero().flatten().tolist() == [7, 9]
+    assert next(iter(groups["trigger rows"].values())).nonzero().flatten().tolist() == [7, 9]
     assert "trigger rows" not in module_groups(victim)
 
 

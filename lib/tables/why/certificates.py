@@ -30,14 +30,24 @@ Subset = tuple[int, ...]
 Answers = tuple[NDArray[np.int64], NDArray[np.int64]]  # labels, and how many models may be bad; each of shape (n,)
 
 
-def _needed(planner: Planner, tasks: Sequence[str], attacks: Sequence[str], partners: Sequence[str] | None = None) -> Needed:
+def _needed(
+    planner: Planner,
+    tasks: Sequence[str],
+    attacks: Sequence[str],
+    paired: Sequence[str] = (),
+    partners: Sequence[str] | None = None,
+) -> Needed:
     cases, kinds = cases_of(planner, tasks, attacks), chosen_kinds(planner, partners)
     return Needed(backdoored_recipes(planner, cases, kinds), 20 * len(cases) * len(kinds))
 
 
 @declares(_needed)
 def certificates_table(
-    study: Study, tasks: Sequence[str], attacks: Sequence[str], partners: Sequence[str] | None = None
+    study: Study,
+    tasks: Sequence[str],
+    attacks: Sequence[str],
+    paired: Sequence[str] = (),
+    partners: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Table `13_certificates`: one row per case, kind of partners, way to combine the models, and number of bad models.
 
@@ -48,10 +58,12 @@ def certificates_table(
     Args:
         study: makes and scores the models.
         tasks, attacks: of the backdoored models.
+        paired: attacks for which averages of all pairs vote, too; they are many.
         partners: kinds of partners; default those that the profile has.
     """
     kinds = chosen_kinds(study.planner, partners)
-    voting = [Voting(Way(study, *case, kind)) for case in cases_of(study.planner, tasks, attacks) for kind in kinds]
+    ways = [Way(study, *case, kind) for case in cases_of(study.planner, tasks, attacks) for kind in kinds]
+    voting = [Voting(way, way.attack in paired) for way in ways]
     probed(study, [each.plan(split) for each in voting for split in SPLITS])
     return pd.DataFrame([row for each in progress(voting) for row in each.rows()])[list(COLUMNS)]
 
@@ -59,7 +71,7 @@ def certificates_table(
 class Voting:
     """The models of a case, and the averages of some of them, that vote."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Way, has_pairs: bool) -> None:
         self.way = way
         self.models = [way.victim, *way.study.partners(way.task, way.kind, way.seed)]
         n = len(self.models)
@@ -67,6 +79,7 @@ class Voting:
         self.combinations: dict[str, list[Subset]] = {AVERAGE: [tuple(range(n))], VOTE: [(i,) for i in range(n)]}
         if n > 2 * GROUP_SIZE:
             self.combinations[GROUPS] = [tuple(range(i, min(i + GROUP_SIZE, n))) for i in range(0, n, GROUP_SIZE)]
+        if has_pairs and n > 2 * GROUP_SIZE:
             self.combinations[PAIRS] = list(combinations(range(n), 2))
         self.subsets = list(dict.fromkeys(subset for each in self.combinations.values() for subset in each))
 

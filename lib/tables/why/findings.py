@@ -9,6 +9,7 @@ import pandas as pd
 
 from lib.metrics.summary import points
 from lib.tables.why.certificates import AVERAGE, PROBABILITIES, VOTE
+from lib.tables.why.kept import CURVE
 from lib.tables.why.modules import ALL, NONE
 from lib.tables.why.rank import BACKDOORED
 from lib.why.margins import explained
@@ -58,6 +59,7 @@ def proposition_findings(propositions: pd.DataFrame) -> Iterator[str]:
 
 def kept_findings(kept: pd.DataFrame) -> Iterator[str]:
     """Table `13_kept`: why the method matters little, and which methods lie off the curve."""
+    kept = kept[kept["variant"] != CURVE]
     means = kept.groupby("variant", sort=False)[["weight_left", "asr", "off_curve", "weight_sum"]].mean()
     near = means["off_curve"].abs() <= NEAR
     yield (
@@ -66,6 +68,17 @@ def kept_findings(kept: pd.DataFrame) -> Iterator[str]:
         f"{kept['attack'].nunique()} attacks and {kept['seed'].nunique()} seeds: {near.sum()} methods lie within "
         f"{100 * NEAR:.0f} points of the plain average at the same weight."
     )
+    sums, averages = kept[(kept["weight_sum"] - 1).abs() > 0.5], kept[(kept["weight_sum"] - 1).abs() <= 0.5]
+    for what, rows in (
+        ("methods whose weights sum to about 1", averages),
+        ("methods whose weights sum to much more or less", sums),
+    ):
+        if len(rows):
+            shares = [(rows["asr"] - rows[name]).abs().mean() for name in ("asr_on_curve", "asr_on_kept")]
+            yield (
+                f"For {what} ({rows['variant'].nunique()}) the ASR lies {100 * shares[0]:.1f} points from that of the plain "
+                f"average if the share that is kept is divided by that sum, {100 * shares[1]:.1f} if it is not."
+            )
     off = means[~near].sort_values("off_curve")
     listed = ", ".join(f"{name} ({points(row.off_curve)} at a weight of {row.weight_left:.2f})" for name, row in off.iterrows())
     if listed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,14 @@ import pandas as pd
 from lib.study.planning import Planner
 from lib.study.shares import shares_of
 from lib.study.study import Study
-from lib.tables.methods import VARIANTS, build, methods_table, usable_variants
+from lib.tables.methods import VARIANTS, Variant, build, methods_table, usable_variants
 from lib.tables.rows import Needed, declares, progress
-from lib.tables.why.ways import ways_of
-from lib.why import counted_asr
+from lib.tables.why.ways import Way, ways_of
 
+CURVE, OTHERS = "average with another weight", "other_domains"
 COLUMNS = (
     "task", "attack", "seed", "variant", "merge_method", "n_models", "kept", "weight_sum", "weight_left", "asr", "asr_on_curve",
-    "off_curve", "cacc", "asr_floor",
+    "off_curve", "asr_on_kept", "cacc", "asr_floor",
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def collapse_table(study: Study, task: str, attacks: Sequence[str], places: Sequ
 
     The weight is the share of the backdoor's direction that the method keeps, over the sum of its weights. `asr_on_curve` is
     the ASR of the plain average at that weight, on a line between the `places`; `off_curve` is the method's ASR minus that.
+    `asr_on_kept` takes the share itself for the weight. Rows of the variant `CURVE` are the plain averages.
 
     Args:
         study: makes and scores the models.
@@ -39,23 +40,30 @@ def collapse_table(study: Study, task: str, attacks: Sequence[str], places: Sequ
         attacks: of the backdoored models.
         places: coefficients of the plain averages, rising from 0 to 1.
     """
-    usable, rows = (
-        [variant for variant in VARIANTS if not usable_variants(1 + len(study.other_domains(task)))[variant.name]],
-        [],
+    found = usable_variants(1 + len(study.other_domains(task)))
+    usable, ways = (
+        [variant for variant in VARIANTS if not found[variant.name]],
+        ways_of(study, [task], attacks, places, [OTHERS]),
     )
-    for way in progress(ways_of(study, [task], attacks, places, ["other_domains"])):
-        models = [way.victim, *way.partners]
-        curve = [counted_asr(way.logits(place, "triggered"), way.target) for place in way.places]
-        floor = study.score(way.twin, task, way.attack, way.seed).asr
-        for kind in ("fishers", "grams"):
-            study.measure(kind, [*models, way.twin])
-        for variant in usable:
-            merged = build(study, variant, models, task, way.seed)
-            kept, total = shares_of(study, merged, models, way.twin)
-            score, weight = study.score(merged, task, way.attack, way.seed), kept / total if total else 0.0
-            row: dict[str, Any] = {"task": task, "attack": way.attack, "seed": way.seed, "variant": variant.name}
-            row |= {"merge_method": variant.method, "n_models": len(merged.parents), "kept": kept, "weight_sum": total}
-            row |= {"weight_left": weight, "asr": score.asr, "cacc": score.cacc, "asr_floor": floor}
-            row["asr_on_curve"] = float(np.interp(1 - weight, way.places, curve))
-            rows.append(row | {"off_curve": row["asr"] - row["asr_on_curve"]})
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    return pd.DataFrame([row for way in progress(ways) for row in _rows(way, usable)])[list(COLUMNS)]
+
+
+def _rows(way: Way, usable: Sequence[Variant]) -> Iterator[dict[str, Any]]:
+    study, case, models = way.study, (way.task, way.attack, way.seed), [way.victim, *way.partners]
+    plain, floor = [study.score(way.model(place), *case) for place in way.places], study.score(way.twin, *case).asr
+    curve = [score.asr for score in plain]
+    what: dict[str, Any] = {"task": way.task, "attack": way.attack, "seed": way.seed, "asr_floor": floor}
+    for place, score in zip(way.places, plain, strict=True):
+        row = what | {"variant": CURVE, "merge_method": "weight_average", "n_models": len(models), "weight_sum": 1.0}
+        row |= dict.fromkeys(("kept", "weight_left"), 1 - place) | {"off_curve": 0.0, "cacc": score.cacc}
+        yield row | dict.fromkeys(("asr", "asr_on_curve", "asr_on_kept"), score.asr)
+    for kind in ("fishers", "grams"):
+        study.measure(kind, [*models, way.twin])
+    for variant in usable:
+        merged = build(study, variant, models, way.task, way.seed)
+        kept, total = shares_of(study, merged, models, way.twin)
+        score, weight = study.score(merged, *case), kept / total if total else 0.0
+        row = what | {"variant": variant.name, "merge_method": variant.method, "n_models": len(merged.parents)}
+        row |= {"kept": kept, "weight_sum": total, "weight_left": weight, "asr": score.asr, "cacc": score.cacc}
+        row["asr_on_curve"], row["asr_on_kept"] = (float(np.interp(1 - each, way.places, curve)) for each in (weight, kept))
+        yield row | {"off_curve": row["asr"] - row["asr_on_curve"]}

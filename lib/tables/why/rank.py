@@ -18,7 +18,7 @@ from lib.study.probes import ProbeRecipe, plan_probe, probed
 from lib.study.recipes import ModelRecipe
 from lib.study.study import Study
 from lib.tables.rows import Case, Needed, backdoored_recipes, cases_of, declares, progress
-from lib.tables.why.modules import N_ATTACKED, N_CLEAN
+from lib.tables.why.modules import N_ATTACKED
 from lib.tables.why.ways import Way
 from lib.why import counted_asr, energies, stable_rank
 
@@ -76,7 +76,7 @@ def _controls(way: Way) -> dict[str, Checkpoint]:
 
 def _plans(way: Way, model: Checkpoint) -> tuple[ProbeRecipe, ProbeRecipe]:
     where, thin = (way.study, "thin", [way.twin, model], way.task, way.seed), {"ranks": RANKS, "densities": DENSITIES}
-    return plan_probe(*where, trigger=way.trigger, n=N_ATTACKED, **thin), plan_probe(*where, n=N_CLEAN, **thin)
+    return plan_probe(*where, trigger=way.trigger, n=N_ATTACKED, **thin), plan_probe(*where, n=N_ATTACKED, **thin)
 
 
 def _rows(way: Way, name: str, model: Checkpoint) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.models.checkpoints import Checkpoint
+from lib.models.model import Model
 from lib.study.planning import Planner
 from lib.study.probes import ProbeRecipe, plan_probe, probed
 from lib.study.recipes import TriggerRecipe
@@ -20,7 +21,7 @@ from lib.tables.partners import check_kinds, kinds_of_partners
 from lib.tables.rows import Needed, backdoored_recipes, cases_of
 from lib.why import lead
 
-N_PROBED = 32  # texts of which derivatives are taken: each costs as much as dozens of passes
+N_PROBED = 24  # texts of which derivatives are taken: each costs as much as dozens of passes
 SPLITS = ("clean", "triggered")
 Floats = NDArray[np.float64]
 
@@ -81,8 +82,11 @@ class Way:
 
     def logits(self, coefficient: float, split: str) -> NDArray[np.float32]:
         """Of a model on the way, on the attackable texts, shape (n, n_labels); notebook 06 has stored them."""
-        model = between(self.study, self.victim, self.partners, coefficient)
-        return self._of_split(model, split)
+        return self._of_split(self.model(coefficient), split)
+
+    def model(self, coefficient: float) -> Model:
+        """A model on the way; it has the key, and so the stored logits, that notebook 06 gave it."""
+        return between(self.study, self.victim, self.partners, coefficient)
 
     def leads(self, coefficient: float, split: str) -> Floats:
         """Leads of a model on the way, shape (n,)."""
