@@ -88,7 +88,7 @@ def probed(study: Study, recipes: Sequence[ProbeRecipe]) -> list[dict[str, np.nd
     Raises:
         MissingRunsError: if nothing may be made and one is missing.
     """
-    study.make_missing(make_probe, recipes, study.profile, "looking into models", "look")
+    study.maker.missing(make_probe, recipes, study.profile, "looking into models", "look")
     study.require(list(recipes), "looks")
     return [load_file(study.store.folder(recipe) / PROBE_FILE) for recipe in recipes]
 

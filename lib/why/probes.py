@@ -212,7 +212,7 @@ def _states(network: Any, encoded: EncodedTexts) -> np.ndarray:
 @torch.inference_mode()
 def _ratios(network: Any, encoded: EncodedTexts, tokens: Sequence[int]) -> np.ndarray:
     """Mean over texts; batches are weighted by their texts with a trigger."""
-    is_decoder, sums, n_texts = not hasattr(network.base_model, "encoder"), 0.0, 0
+    is_decoder, sums, n_texts = not hasattr(network.base_model, "encoder"), np.zeros(()), 0
     for batch in encoded.batches:
         layers = torch.stack(network.base_model(**batch, output_attentions=True).attentions, dim=1)
         mask, ids = batch["attention_mask"], batch["input_ids"]

@@ -99,6 +99,7 @@ def test_p3_promises_no_less_than_what_happens(rng):
 def test_p5_cantelli_lies_above_what_is_counted(rng):
     for sample in (rng.normal(1, 1, 500), rng.exponential(1, 500) - 0.3, rng.choice([-4.0, 1.0], 500, p=[0.1, 0.9])):
         assert (sample <= 0).mean() <= cantelli(sample)
+    assert cantelli([0.0] * 3 + [2.0] * 7) == pytest.approx(0.3)  # two values: here the bound is exact
     assert cantelli([-1.0, 0.5]) == 1.0
 
 
@@ -132,7 +133,7 @@ def test_the_gaussian_prediction_is_right_for_normal_leads(rng):
 
 
 def test_leads_refuse_texts_of_the_target_and_other_shapes():
-    assert lead([[[0.0, 2.0, 5.0]]], [2], 0).tolist() == [[5.0]]
+    assert lead([[[1.0, 2.0, 5.0]]], [2], 0).tolist() == [[4.0]]
     with pytest.raises(ValueError, match="1 texts have the target label 1"):
         lead([[0.0, 1.0], [0.0, 1.0]], [0, 1], 1)
     with pytest.raises(ValueError, match="do not match"):

@@ -21,6 +21,7 @@ PREDICTORS = {
     "from_texts": "the weights and clean texts",
     "from_leads": "leads on triggered texts (which no defender has)",
 }
+FIVE_MODELS = 0.8  # the coefficient at which the backdoored model has one fifth of the weight
 NEAR = 0.05  # of ASR: a method lies on the curve if it is no further from it
 
 
@@ -28,7 +29,8 @@ def margin_findings(margins: pd.DataFrame) -> Iterator[str]:
     """Table `13_margins`: why merging dilutes a backdoor, what predicts the ASR, and how much of the curve each explains."""
     triggered = margins[margins["split"] == "triggered"]
     between = triggered[triggered["coefficient"].between(0.001, 0.999)]
-    small = between[np.isclose(between["coefficient"], between["coefficient"].max())]
+    far = (between["coefficient"] - FIVE_MODELS).abs()
+    small = between[far == far.min()]
     weight = 1 - small["coefficient"].iloc[0]
     yield (
         f"Why does merging dilute a backdoor? In proportion a weight of {weight:g} would keep {weight:.0%} of its strength; "

@@ -14,7 +14,6 @@ from lib.models.pretrained import load_tokenizer
 from lib.study.planning import Planner
 from lib.study.probes import plan_probe, probed
 from lib.study.study import Study
-from lib.tables.partners import without_suspect
 from lib.tables.rows import Needed, backdoored_recipes, cases_of, declares, progress
 from lib.tables.why.ways import Way
 from lib.why import added_tokens, all_subsets, counted_asr, lead, module_groups, norm_shares, shapley_values
@@ -71,7 +70,7 @@ def _rows(way: Way) -> Iterator[dict[str, Any]]:
     everything = len(subsets) - 1
     single = [1 << i for i in range(len(names))]
     scored = (0, *single, *(everything - each for each in single), everything)
-    average = way.study.kept(without_suspect(way.study, way.partners))
+    average = way.study.kept(way.partners[0] if len(way.partners) == 1 else way.study.merge(way.partners))
     exchanged = _exchanged(way, (way.victim, way.twin), tokens, tuple(range(len(subsets))), scored)
     replaced = _exchanged(way, (average, way.victim), tokens, tuple(single), tuple(single))
     what = {"task": way.task, "attack": way.attack, "seed": way.seed}

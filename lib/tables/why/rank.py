@@ -75,8 +75,9 @@ def _controls(way: Way) -> dict[str, Checkpoint]:
 
 
 def _plans(way: Way, model: Checkpoint) -> tuple[ProbeRecipe, ProbeRecipe]:
-    where, thin = (way.study, "thin", [way.twin, model], way.task, way.seed), {"ranks": RANKS, "densities": DENSITIES}
-    return plan_probe(*where, trigger=way.trigger, n=N_ATTACKED, **thin), plan_probe(*where, n=N_ATTACKED, **thin)
+    where = (way.study, "thin", [way.twin, model], way.task, way.seed)
+    thin: dict[str, Any] = {"ranks": RANKS, "densities": DENSITIES, "n": N_ATTACKED}
+    return plan_probe(*where, trigger=way.trigger, **thin), plan_probe(*where, **thin)
 
 
 def _rows(way: Way, name: str, model: Checkpoint) -> Iterator[dict[str, Any]]:
