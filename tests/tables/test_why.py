@@ -20,48 +20,48 @@ ATTACKS = ["badnet", "insertsent"]
 
 
 @pytest.fixture(scope="module")
-def margins(study):
-    return tables.margins_table(study, ["sst2"], ATTACKS, PLACES)
+def margins(why_frames):
+    return why_frames["margins"]
 
 
 @pytest.fixture(scope="module")
-def assumptions(study):
-    return tables.assumptions_of_merging(study, ["sst2"], ATTACKS, PLACES)
+def assumptions(why_frames):
+    return why_frames["assumptions"]
 
 
 @pytest.fixture(scope="module")
-def kept(study):
-    return tables.collapse_table(study, "sst2", ATTACKS[:1], PLACES)
+def kept(why_frames):
+    return why_frames["kept"]
 
 
 @pytest.fixture(scope="module")
-def certificates(study):
-    return tables.certificates_table(study, ["sst2"], ATTACKS[:1])
+def certificates(why_frames):
+    return why_frames["certificates"]
 
 
 @pytest.fixture(scope="module")
-def modules(study):
-    return tables.modules_table(study, "sst2", ATTACKS[:1])
+def modules(why_frames):
+    return why_frames["modules"]
 
 
 @pytest.fixture(scope="module")
-def rank(study):
-    return tables.rank_table(study, "sst2", ATTACKS[:1])
+def rank(why_frames):
+    return why_frames["rank"]
 
 
 @pytest.fixture(scope="module")
-def plane(study):
-    return tables.picture_table(study, "sst2", "badnet", 3)
+def plane(why_frames):
+    return why_frames["plane"]
 
 
 @pytest.fixture(scope="module")
-def hidden(study):
-    return tables.hidden_table(study, "sst2", ATTACKS[:1])
+def hidden(why_frames):
+    return why_frames["hidden"]
 
 
 @pytest.fixture(scope="module")
-def predicted(study):
-    return tables.predicted_coefficients(study, ["sst2"], ATTACKS, PLACES)
+def predicted(why_frames):
+    return why_frames["predicted"]
 
 
 def at(margins, place, split="triggered"):
@@ -230,8 +230,10 @@ def test_examples_show_the_leads_of_single_texts(study):
     assert (shown["twin"] - shown["strength"]).tolist() == pytest.approx(shown["backdoored"].tolist(), abs=0.02)
 
 
-def test_every_column_is_known(margins, assumptions, kept, certificates, modules, rank, plane, hidden, predicted):
-    for table in (margins, assumptions, kept, certificates, modules, rank, plane, hidden, predicted):
+def test_every_column_is_known(why_frames):
+    for name, table in why_frames.items():
+        if name == "states":  # a figure, no table
+            continue
         assert not [name for name in table if column_of(name) is None]
 
 
