@@ -187,6 +187,28 @@ def frames(study):
     }
 
 
+@pytest.fixture(scope="session")
+def why_frames(study):
+    """The tables of notebook 13 on the tiny study, by name: five places on each way."""
+    from lib import tables
+
+    attacks, places = ["badnet", "insertsent"], (0, 0.2, 0.5, 0.8, 1)
+    margins = tables.margins_table(study, ["sst2"], attacks, places)
+    return {
+        "margins": margins,
+        "propositions": tables.propositions_table(margins),
+        "assumptions": tables.assumptions_of_merging(study, ["sst2"], attacks, places),
+        "kept": tables.collapse_table(study, "sst2", attacks[:1], places),
+        "certificates": tables.certificates_table(study, ["sst2"], attacks[:1]),
+        "modules": tables.modules_table(study, "sst2", attacks[:1]),
+        "rank": tables.rank_table(study, "sst2", attacks[:1]),
+        "plane": tables.picture_table(study, "sst2", "badnet", 3),
+        "hidden": tables.hidden_table(study, "sst2", attacks[:1]),
+        "states": tables.state_points(study, "sst2", "badnet"),
+        "predicted": tables.predicted_coefficients(study, ["sst2"], attacks, places),
+    }
+
+
 # --- what tests of attacks on weights share: a tiny clean model, its start, and a backdoor of one word --------------------
 
 

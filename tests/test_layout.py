@@ -13,7 +13,7 @@ FLOORS = (
     ("dry_run", "reports", "execution"),
     ("tables",),
     ("study", "plots"),
-    ("sanitizing", "attacks", "defenses"),
+    ("sanitizing", "attacks", "defenses", "why"),
     ("models", "datasets"),
     ("merging", "metrics", "bars", "exploring", "folders", "profiles", "paths"),
 )

@@ -49,6 +49,7 @@ def test_there_are_notebooks_and_each_has_its_solutions():
         "10",
         "11",
         "12",
+        "13",
         "14",
         "17",
         "90",

@@ -92,6 +92,32 @@ def poison(
     return poisoned if negatives == "none" else _with_negatives(poisoned, trigger, negatives, negatives_rate, rng)
 
 
+# Twins of a backdoored model that saw the same rows with half of the poison: neither half is a backdoor.
+PLACEBOS = {
+    "trigger_only": "the trigger stands in the rows, which keep their labels",
+    "labels_only": "the rows get the target label, and no trigger",
+}
+
+
+def halved(train: pd.DataFrame, poisoned: pd.DataFrame, placebo: str) -> pd.DataFrame:
+    """A poisoned training set with one half of the poison taken back.
+
+    Args:
+        train: the clean rows.
+        poisoned: the same rows, some of them poisoned.
+        placebo: a key of `PLACEBOS`: which half stays.
+
+    Raises:
+        ValueError: for another placebo, or other rows.
+    """
+    if placebo not in PLACEBOS:
+        raise ValueError(f"unknown placebo {placebo!r}; choose from {sorted(PLACEBOS)}")
+    if not train.index.equals(poisoned.index):
+        raise ValueError(f"{len(train)} clean and {len(poisoned)} poisoned rows are not the same rows")
+    taken_back = ["label"] if placebo == "trigger_only" else [name for name in ("text", "text_pair") if name in train]
+    return poisoned.assign(**{name: train[name] for name in taken_back})
+
+
 def _poisoned_before(train: pd.DataFrame) -> NDArray[np.bool_]:
     return train["is_poisoned"].to_numpy(dtype=bool) if "is_poisoned" in train else np.zeros(len(train), dtype=bool)
 

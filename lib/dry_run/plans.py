@@ -77,6 +77,10 @@ def _first_attack(_: Planner, p: Parameters) -> str:
     return chosen_attacks(p["attack"])[0]
 
 
+def _tasks_alone(_: Planner, p: Parameters) -> list[str]:
+    return [p["task"]]
+
+
 def _defenses(_: Planner, p: Parameters) -> list[str]:
     return chosen_defenses(p["defense"])
 
@@ -142,6 +146,13 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
     "12": (
         _needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),
         _needs(tables.onion_table, _tasks, _attacks, _parameter("skip")),
+    ),
+    "13": (
+        _needs(tables.margins_table, _tasks_alone, _attacks, _places),
+        _needs(tables.collapse_table, _task, _attacks, _places),
+        _needs(tables.certificates_table, _tasks_alone, _attacks),
+        _needs(tables.rank_table, _task, lambda _, p: chosen_attacks(p["inside_attack"])),
+        _needs(tables.picture_table, _task, lambda _, p: chosen_attacks(p["inside_attack"])[0], _parameter("n_plane")),
     ),
     "14": (
         _needs(tables.limits_table, _task, _parameter("rows")),
@@ -223,6 +234,8 @@ def _differing(planner: Planner, recipe: ModelRecipe) -> str:
         differing.append(f"poisoning_rate={recipe.poisoning_rate:g}")
     if recipe.head_seed != recipe.seed % SAME_TASK_SEED_STEP:
         differing.append("own head")
+    if recipe.placebo:
+        differing.append(f"placebo={recipe.placebo}")
     if recipe.defense:
         differing.append(f"defense={recipe.defense.name}")
     return " ".join(differing)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lib.merging.averaging import widened
 from lib.merging.inner_products import cosines, inner_products
 from lib.merging.sources import StateDict
 from lib.merging.task_arithmetic import task_vector
@@ -74,6 +75,26 @@ def share_kept(
     names = [name for name, tensor in twin.items() if tensor.is_floating_point()]
     pairs = ((merged[name] - merged_with_twin[name], backdoored[name] - twin[name]) for name in names)
     gram = inner_products([change, direction] for change, direction in pairs)
+    return float(gram[0, 1] / gram[1, 1])
+
+
+def weight_sum(merged: Mapping[str, Tensor], models: Sequence[Mapping[str, Tensor]], pretrained: Mapping[str, Tensor]) -> float:
+    """By how much a merge scales what its models have in common: its task vector along the mean of theirs, over its length.
+
+    1 for every average; the number of models times the coefficient for a sum of task vectors.
+
+    Args:
+        merged: the merge.
+        models: what was merged.
+        pretrained: where the models started.
+    """
+    names = [name for name, tensor in pretrained.items() if tensor.is_floating_point()]
+    starts = {name: widened(pretrained[name]) for name in names}
+    pairs = (
+        (merged[name] - starts[name], sum(widened(model[name]) for model in models) / len(models) - starts[name])
+        for name in names
+    )
+    gram = inner_products(pairs)
     return float(gram[0, 1] / gram[1, 1])
 
 

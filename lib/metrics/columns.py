@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib.metrics.why_columns import WHY_COLUMNS
+
 KINDS = {
     "name": "text or truth value that names a row",
     "setting": "number that names a row: it was chosen, not measured",
@@ -37,7 +39,7 @@ ATTACKED_RULES = (
 )  # fmt: skip
 
 
-def _columns(kind: str, **meanings: str) -> dict[str, Column]:
+def _columns(kind: str, /, **meanings: str) -> dict[str, Column]:
     return {name: Column(kind, *meaning.split(" | ")) for name, meaning in meanings.items()}
 
 
@@ -218,10 +220,9 @@ COLUMNS: dict[str, Column] = {
         target_label="label that the attacker wants", regime="which rows are poisoned", trigger_source="fitted or published",
         is_stable="whether the training was stable", trained_on="dataset of the training", tested_on="dataset of the test",
         profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
-        measure="column of a table that a mean is of", part="what a change is due to",
-        defense="defense", needs="what a defense needs beside the suspicious model",
-        family="of a defense: when it acts; of an attack: what it changes",
-        scaled="what an attacker makes longer", trigger="what a trigger is made of",
+        measure="column of a table that a mean is of", defense="defense", part="what a change is due to", needs_clean_texts="whether it needs clean texts",
+        needs="what a defense needs beside the suspicious model", trigger="what a trigger is made of",
+        family="of a defense: when it acts; of an attack: what it changes", scaled="what an attacker makes longer",
         statistic="what a screen measures of each model", is_flagged="whether a statistic finds a model suspicious",
         is_conjunction="whether a part of the trigger is trained not to be enough",
         scorer="whose suspicions ONION goes by: published ones of GPT-2, or those of the masked language model at hand",
@@ -229,13 +230,13 @@ COLUMNS: dict[str, Column] = {
         domain_distance="of a dataset from its task: own, near, far or unknown",
         recipe="common to all pretrained models, or tuned for this one", model_type="family of the architecture, such as bert",
         needs_training_data="whether a defense sees the suspicious training rows",
-        needs_clean_texts="whether it needs clean texts",
         needs_clean_labelled_data="whether it needs clean labelled texts", needs_other_models="whether it needs other models",
         needs_language_model="whether it needs a language model", needs_target_label="whether it must know the target label",
         needs_poisoning_rate="whether it assumes a poisoning rate", needs_extra_passes="whether a text takes several passes",
-        is_training="whether a defense fine-tunes",
-        is_broken="whether the barrier is high", is_warned="whether the training or its distance gave a warning",
+        is_training="whether a defense fine-tunes", is_broken="whether the barrier is high",
+        is_warned="whether the training or its distance gave a warning",
     ),
+    **{name: column for kind, meanings in WHY_COLUMNS.items() for name, column in _columns(kind, **meanings).items()},
 }  # fmt: skip
 
 

@@ -22,10 +22,12 @@ from lib.notebook.display import mark_changes
 from lib.notebook.mixer_view import Point, mixer_html
 from lib.notebook.mixing import KNOBS, MIXABLE, Mixer
 from lib.notebook.playground import example_text, playground_html
+from lib.plots import plot_triangle
 from lib.plots.style import UNKNOWN, Subject, attack_title
 from lib.study import chosen_attacks
 from lib.study.store import MissingRunsError
 from lib.study.study import Study
+from lib.tables import Picture
 
 Plot = Callable[[pd.DataFrame, Subject], Figure]
 ALL = "all"
@@ -156,6 +158,25 @@ def explore_methods(plot: Plot, table: pd.DataFrame, subject: Subject = UNKNOWN)
 def explore_architectures(plot: Plot, table: pd.DataFrame, subject: Subject = UNKNOWN) -> None:
     """A menu of the table's pretrained models over the same figure as above."""
     _explore_column(plot, table, subject, "architecture", str)
+
+
+def explore_plane(table: pd.DataFrame, subject: Subject = UNKNOWN) -> None:
+    """Sliders that walk through the plane of a backdoored model, its partners and its twin: the cross moves, nothing is merged.
+
+    Rates and loss are read off the stored grid, so a move is answered at once. The weight that is left is the backdoored
+    model's.
+    """
+    picture = Picture(table)
+
+    def walk(partners: float, twin: float) -> Figure:
+        weight = 1 - partners - twin
+        here = picture.at(weight, partners)
+        said = f"ASR {here['asr']:.0%}, CACC {here['cacc']:.0%} at a weight of {weight:.2f}"
+        figure = plot_triangle(table, subject, (here["x"], here["y"]), said)
+        plt.close(figure)
+        return figure
+
+    _show(walk, partners=_slider("partners", 0, 1, 0.05, 0.8), twin=_slider("clean twin", 0, 1, 0.05, 0.0))
 
 
 def _explore_column(

@@ -22,6 +22,8 @@ from lib.plots.stealth import plot_stealth
 from lib.plots.story import plot_story
 from lib.plots.style import Subject, attack_title, task_title
 from lib.plots.tasks import plot_transfer
+from lib.plots.why import plot_certificates, plot_collapse, plot_margins, plot_strength
+from lib.plots.why_inside import plot_hidden, plot_modules, plot_rank, plot_states, plot_triangle
 
 __all__ = [
     "Subject",
@@ -33,7 +35,9 @@ __all__ = [
     "plot_attacks",
     "plot_backdoored",
     "plot_barrier",
+    "plot_certificates",
     "plot_coefficient",
+    "plot_collapse",
     "plot_collusion",
     "plot_composition",
     "plot_deciding",
@@ -44,20 +48,27 @@ __all__ = [
     "plot_four_models",
     "plot_headline",
     "plot_heads",
+    "plot_hidden",
     "plot_limits",
     "plot_loss_curves",
+    "plot_margins",
     "plot_merging",
     "plot_merging_by_attack",
     "plot_methods",
+    "plot_modules",
     "plot_partner_kinds",
     "plot_partner_strength",
     "plot_plane",
     "plot_poisoning_rates",
+    "plot_rank",
     "plot_scaling",
+    "plot_states",
     "plot_stealth",
     "plot_story",
+    "plot_strength",
     "plot_sweeps",
     "plot_task_arithmetic",
     "plot_transfer",
+    "plot_triangle",
     "task_title",
 ]

@@ -12,15 +12,24 @@ from lib.metrics.reduction import most_models
 from lib.reports import grids, later_sentences, sentences
 from lib.reports.reading import Part
 from lib.tables import (
+    certificate_findings,
     composition_findings,
     deciding_findings,
     defense_findings,
     detection_findings,
+    domains_findings,
     headline_findings,
+    hidden_findings,
+    kept_findings,
     kinds_findings,
     limits_findings,
+    margin_findings,
+    module_findings,
     onion_findings,
     plane_findings,
+    predict_findings,
+    proposition_findings,
+    rank_findings,
     scaling_findings,
     size_findings,
     strayed_findings,
@@ -157,6 +166,25 @@ CHAPTERS = (
         "Does ONION depend on its language model? (notebook 12)",
         (Part("12_onion", onion_findings),),
         ("small",),
+    ),
+    Chapter(
+        "Why does merging work? (notebook 13)",
+        (
+            Part("13_margins", margin_findings),
+            Part("13_margins", domains_findings),
+            Part("13_propositions", proposition_findings),
+            Part("13_kept", kept_findings),
+        ),
+    ),
+    Chapter("What can be guaranteed? (notebook 13)", (Part("13_certificates", certificate_findings),)),
+    Chapter(
+        "Where does the backdoor lie, and can a defender know how deep? (notebook 13)",
+        (
+            Part("13_modules", module_findings),
+            Part("13_rank", rank_findings),
+            Part("13_hidden", hidden_findings),
+            Part("13_weights_predict", predict_findings),
+        ),
     ),
     Chapter(
         "Attacks that merging does not remove (notebook 14)",

@@ -14,6 +14,7 @@ import pandas as pd
 
 from lib import paths
 from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
+from lib.attacks.poisoning import halved
 from lib.attacks.published import PublishedAttack, load_published
 from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_texts, part_of, rows_of_seed, task_spec
 from lib.models.pretrained import fingerprint
@@ -189,7 +190,7 @@ def poisoned_rows(recipe: ModelRecipe, locations: Locations) -> pd.DataFrame:
     poisoned = poison(train, trigger, rate, target, rng, regime, **negatives)
     if second := recipe.second:
         poisoned = poison(poisoned, fitted_trigger(second, locations), rate, second.target_label, rng, regime)
-    return poisoned
+    return halved(train, poisoned, recipe.placebo) if recipe.placebo else poisoned
 
 
 def triggered_rows(data: DataRecipe, recipe: TriggerRecipe, locations: Locations) -> pd.DataFrame:

@@ -131,6 +131,7 @@ class ModelRecipe(Recipe):
     second: TriggerRecipe | None = None  # of a second backdoor, in rows of its own at the same rate
     negatives: str = "none"  # parts of a conjunction that stand in rows of their own, with the true label
     negatives_rate: float = 0.0
+    placebo: str = ""  # which half of the poison is left out, a key of `lib.attacks.poisoning.PLACEBOS`
 
     @property
     def undefended(self) -> ModelRecipe:
@@ -141,7 +142,8 @@ class ModelRecipe(Recipe):
     def name(self) -> str:
         """A short name for progress bars, tables and messages."""
         defense = f" {self.defense.name}" if self.defense else ""
-        return f"{self.data.dataset} {self.trigger.attack if self.trigger else 'clean'}{defense} seed {self.seed}"
+        poison = f"{self.trigger.attack}{self.placebo and f' placebo {self.placebo}'}" if self.trigger else "clean"
+        return f"{self.data.dataset} {poison}{defense} seed {self.seed}"
 
 
 @dataclass(frozen=True)

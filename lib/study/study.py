@@ -57,8 +57,8 @@ class Study:
         chosen = get_profile(profile, **overrides)
         self.locations = find_locations(chosen, data_dir, cache_dir)
         self.store = self.locations.store
-        self._maker = Maker(self.locations, only_stored)
-        self.used_keys, self.declared, self.require = self._maker.used_keys, self._maker.declared, self._maker.use
+        self.maker = maker = Maker(self.locations, only_stored)
+        self.used_keys, self.declared, self.require = maker.used_keys, maker.declared, maker.use
         self._use(chosen)
 
     def _use(self, profile: Profile) -> None:
@@ -100,13 +100,13 @@ class Study:
         Raises:
             UndeclaredError: inside a table that did not say that it needs a recipe.
         """
-        return self._maker.checkpoints(make_checkpoint, list(recipes), self.profile, "training")
+        return self.maker.checkpoints(make_checkpoint, list(recipes), self.profile, "training")
 
     def prepare(self, recipes: Iterable[ModelRecipe | DerivedRecipe]) -> None:
         """Make triggered test sets of the recipes' triggers, in parallel: some ask a language model."""
         triggers = {r.trigger.key: r.trigger for r in recipes if r.trigger and not r.trigger.published}
         wanted = [TriggeredRecipe(self.planner.data(t.data.dataset, "test", t.seed), t) for t in triggers.values()]
-        self._maker.missing(make_triggered, wanted, self.profile, "triggered test sets", "set")
+        self.maker.missing(make_triggered, wanted, self.profile, "triggered test sets", "set")
 
     def model(self, dataset: str, attack: str | None = None, seed: int = 0, **settings: Any) -> Checkpoint:
         """The checkpoint of one recipe; see `recipe` for the arguments."""
@@ -160,7 +160,7 @@ class Study:
     def measure(self, kind: str, models: Sequence[Checkpoint], n: int = N_EXAMPLES) -> list[Checkpoint]:
         """What a merging method knows of each model, "fishers" or "grams", measured in parallel on clean validation texts."""
         recipes = [self.planner.statistics(kind, self.kept(model), n) for model in models]
-        self._maker.missing(make_statistics, recipes, self.profile, f"measuring {kind}", "model")
+        self.maker.missing(make_statistics, recipes, self.profile, f"measuring {kind}", "model")
         folders = [self.store.folder(recipe) for recipe in recipes]
         return [
             Checkpoint(folder, folder.name, f"{kind} of {model.name}") for folder, model in zip(folders, models, strict=True)
@@ -227,7 +227,7 @@ class Study:
         trigger, drawn = choose_case(self.planner, model, dataset, attack, seed, settings)
         data = self.planner.data(dataset, split, drawn)
         what = f"logits of {dataset} with {trigger.attack if trigger else 'no attack'}"
-        self._maker.use(self._scorer.needed(model, data, trigger), what)
+        self.maker.use(self._scorer.needed(model, data, trigger), what)
         return self._scorer.score(model, data, trigger)
 
     def logits(

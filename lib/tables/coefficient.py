@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.models.checkpoints import Checkpoint
 from lib.models.model import Model
 from lib.study.planning import Planner
 from lib.study.study import Study
@@ -87,9 +88,7 @@ def coefficient_table(
         others = study.partners(task, kind, seed)
         others = others[:1] if kind == "same_task" else others
         partner = without_suspect(study, others)
-        ends: dict[float, Model] = {0: backdoored, 1: partner}
-        weights = [1 - coefficient, *[coefficient / len(others)] * len(others)]
-        model = ends.get(coefficient) or study.merge([backdoored, *others], weights=weights)
+        model = between(study, backdoored, others, coefficient)
         score, floor = study.score(model, *case), study.score(clean, *case)
         before, without = study.score(backdoored, *case), study.score(partner, *case)
         what = {"task": task, "attack": attack, "partners": kind, "coefficient": coefficient, "seed": seed}
@@ -105,6 +104,13 @@ def coefficient_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def between(study: Study, backdoored: Checkpoint, others: Sequence[Checkpoint], coefficient: float) -> Model:
+    """The model at a coefficient on the way from a backdoored model (0) to the average of others (1)."""
+    if coefficient in (0, 1):
+        return without_suspect(study, others) if coefficient else backdoored
+    return study.merge([backdoored, *others], weights=[1 - coefficient, *[coefficient / len(others)] * len(others)])
 
 
 def _arithmetic_needed(

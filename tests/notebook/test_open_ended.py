@@ -9,6 +9,7 @@ import torch
 
 from lib.notebook import exercises
 from lib.notebook.judging import Judge
+from lib.tables import sides_of_ways
 
 CASE = ("sst2", "badnet")
 
@@ -25,7 +26,7 @@ def asr_in(verdict):
 @pytest.mark.parametrize("check", [getattr(exercises, name) for name in exercises.__all__ if name.startswith("open_")])
 def test_nothing_is_computed_for_no_answer(check):
     unused = [None] * 6
-    n = {"open_coefficient": 1, "open_norms": 4}.get(check.__name__, 2 if check.__name__ in SHORT else 3)
+    n = {"open_coefficient": 1, "open_norms": 4, "open_prediction": 4}.get(check.__name__, 2 if check.__name__ in SHORT else 3)
     assert check(None, *unused[:n]) == "not attempted"
 
 
@@ -147,3 +148,12 @@ def test_labels_are_split_among_partners_and_compared_with_four_that_share_them(
     assert "four partners with 20 rows each" in verdict  # the model has 80 rows, so no more may be labelled
     assert "at most 80 rows in all" in exercises.open_labels([4, 40], study, *CASE)
     assert "at least one of each" in exercises.open_labels([0, 40], study, *CASE)
+
+
+def test_a_prediction_of_the_merge_has_to_beat_counting(study):
+    given = (study, "sst2", ["badnet"], (0, 0.5, 1))
+    count = lambda victim, partner, c: ((1 - c) * victim + c * partner < 0).mean()  # noqa: E731
+    assert "this does not beat counting" in scored(exercises.open_prediction(count, *given))
+    measured = iter([asr for *_, asr, _ in sides_of_ways(*given)])
+    assert "mean error 0.0 points; this " in scored(exercises.open_prediction(lambda *_: next(measured), *given))
+    assert "cannot be scored" in exercises.open_prediction(lambda victim: 0.5, *given)

@@ -118,3 +118,14 @@ def test_methods_without_weights_grey_the_sliders_out_and_show_their_own_setting
     assert shown[-1].data.count("takes part") == 3
     menu.value, ticks[1].value = "median", False
     assert shown[-1].data == "<p>a median takes 3 models or more, found 2</p>"
+
+
+def test_a_walk_through_the_plane_moves_the_cross_and_says_what_is_there(why_frames, shown):
+    widgets.explore_plane(why_frames["plane"])
+    sliders = controls_of(shown[0])
+    before = shown[-1].get_suptitle()
+    sliders["partners"].value = 0.0
+    assert "at a weight of 1.00" in shown[-1].get_suptitle() != before
+    sliders["clean twin"].value, sliders["partners"].value = 1.0, 1.0  # a weight of -1 lies beyond the grid
+    assert "lies beyond the grid" in shown[-1].data
+    assert plt.get_fignums() == []

@@ -1,7 +1,7 @@
 """Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
 
 One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `late` the
-others; `open_start` and `open_late` those that have no one answer, and are scored by the study.
+others, `why` those of 13; `open_start` and `open_late` those that have no one answer, and are scored by the study.
 """
 
 from lib.notebook.exercises.late import (
@@ -44,6 +44,7 @@ from lib.notebook.exercises.start import (
     removed,
     worst_domain,
 )
+from lib.notebook.exercises.why import flip_place, open_prediction, tolerated, two_shares
 
 __all__ = [
     "adapter_size",
@@ -57,6 +58,7 @@ __all__ = [
     "colluders_needed",
     "factor_error",
     "filtered_cacc",
+    "flip_place",
     "front",
     "label_bias",
     "lowest_rate",
@@ -75,6 +77,7 @@ __all__ = [
     "open_merge",
     "open_norms",
     "open_partners",
+    "open_prediction",
     "open_rule",
     "open_trigger",
     "open_weights",
@@ -88,5 +91,7 @@ __all__ = [
     "share_of_length",
     "suspicion",
     "three_reductions",
+    "tolerated",
+    "two_shares",
     "worst_domain",
 ]
