@@ -9,6 +9,7 @@ from lib.plots.attacks import plot_attacks, plot_loss_curves
 from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
 from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
 from lib.plots.defenses import plot_defenses
+from lib.plots.distillation import plot_students, plot_ways
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
@@ -53,8 +54,10 @@ __all__ = [
     "plot_scaling",
     "plot_stealth",
     "plot_story",
+    "plot_students",
     "plot_sweeps",
     "plot_task_arithmetic",
     "plot_transfer",
+    "plot_ways",
     "task_title",
 ]

@@ -24,6 +24,7 @@ from lib.study.recipes import (
     InitialRecipe,
     ModelRecipe,
     StatisticsRecipe,
+    TextsRecipe,
     TriggerRecipe,
     as_settings,
 )
@@ -152,7 +153,7 @@ class Planner:
         self,
         method: str,
         parents: Sequence[str],
-        data: DataRecipe | None = None,
+        data: DataRecipe | TextsRecipe | None = None,
         seed: int = 0,
         first: Any = None,
         *,

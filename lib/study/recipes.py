@@ -53,6 +53,8 @@ def _without_defaults(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Recipe):
         return value.as_dict()
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     return _without_defaults(value) if isinstance(value, TrainingSettings) else value
 
 
@@ -71,6 +73,14 @@ class DataRecipe(Recipe):
     seed: int
     text_format: str = "as_is"
     n_partners: int = 0  # of real rows: partners of a case for which rows are set aside beside the victim's
+
+
+@dataclass(frozen=True)
+class TextsRecipe(Recipe):
+    """Texts without labels: the first `n` rows of each part."""
+
+    parts: tuple[DataRecipe, ...]
+    n: int
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,7 @@ class DerivedRecipe(Recipe):
 
     parents: tuple[str, ...]
     method: DefenseRecipe  # with settings; its name is a key of `lib.study.derived`
-    data: DataRecipe | None = None  # rows that it is made with
+    data: DataRecipe | TextsRecipe | None = None  # rows that it is made with
     seed: int = 0
     training: TrainingSettings | None = None  # for methods that train
     suspicious: ModelRecipe | None = None  # for methods that look at its training rows
@@ -240,7 +250,7 @@ class LogitsRecipe(Recipe):
     """What a model says to the rows of a split, as they are or with a trigger. Scores are computed from it, never stored."""
 
     model: str  # the model's key
-    data: DataRecipe
+    data: DataRecipe | TextsRecipe
     trigger: TriggerRecipe | None
     max_length: int
     precision: str = "float32"

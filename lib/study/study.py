@@ -17,11 +17,13 @@ from lib.merging import get_merge_method
 from lib.merging.soup import greedy_soup
 from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
-from lib.models.model import Model
+from lib.models.model import Ensemble, Model
 from lib.models.statistics import N_EXAMPLES
 from lib.profiles import Profile, get_profile
 from lib.study.artifacts import find_locations, fitted_trigger, load_rows, make_triggered, poisoned_rows, triggered_rows
 from lib.study.defended import defended
+from lib.study.distilled import origin_of, plan_distilled
+from lib.study.ensembles import ensemble
 from lib.study.makers import make_checkpoint, make_statistics
 from lib.study.making import Maker
 from lib.study.merged import MergedModel, merge
@@ -29,6 +31,8 @@ from lib.study.own_triggers import OWN, choose_case, choose_trigger
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, DerivedRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.scoring import Scorer, predicted
+
+Teacher = Checkpoint | MergedModel
 
 
 class Study:
@@ -156,6 +160,19 @@ class Study:
     ) -> Model:
         """A model behind a defense, whatever its family; see `lib.study.defended.defended` for the arguments."""
         return defended(self, defense, model, others, **settings)
+
+    def ensemble(self, models: Sequence[Model], method: str = "logit_ensemble", **settings: Any) -> Ensemble:
+        """Models of any architecture whose outputs are combined; see `lib.study.ensembles.ensemble`."""
+        return ensemble(self, models, method, **settings)
+
+    def distil(
+        self, teachers: Teacher | Sequence[Teacher], student: str = "same", texts: str = "own", **settings: Any
+    ) -> Checkpoint:
+        """A student of one teacher or of several, made without labels; see `lib.study.distilled.plan_distilled`."""
+        given = [teachers] if isinstance(teachers, Teacher) else list(teachers)
+        keys, origin = [self.kept(each).key for each in given], origin_of(given[0]) if given else None
+        recipe = plan_distilled(self.planner, keys, origin, student, texts, **settings)
+        return replace(self.train([recipe])[0], parents=tuple(given))
 
     def measure(self, kind: str, models: Sequence[Checkpoint], n: int = N_EXAMPLES) -> list[Checkpoint]:
         """What a merging method knows of each model, "fishers" or "grams", measured in parallel on clean validation texts."""

@@ -1,9 +1,11 @@
 """Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
 
-One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `late` the
-others; `open_start` and `open_late` those that have no one answer, and are scored by the study.
+One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09,
+`distillation` that of 15, `late` the others; `open_start` and `open_late` those that have no one answer, and are scored by the
+study.
 """
 
+from lib.notebook.exercises.distillation import gradient_scale, open_student, voted
 from lib.notebook.exercises.late import (
     adapter_size,
     clipped_length,
@@ -56,6 +58,7 @@ __all__ = [
     "factor_error",
     "filtered_cacc",
     "front",
+    "gradient_scale",
     "label_bias",
     "lowest_rate",
     "majority",
@@ -72,6 +75,7 @@ __all__ = [
     "open_norms",
     "open_partners",
     "open_rule",
+    "open_student",
     "open_trigger",
     "open_weights",
     "open_words",
@@ -83,5 +87,6 @@ __all__ = [
     "share_of_length",
     "suspicion",
     "three_reductions",
+    "voted",
     "worst_domain",
 ]
