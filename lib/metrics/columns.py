@@ -6,30 +6,10 @@ its 95 % interval over seeds, `_bootstrap_low` and `_bootstrap_high` those of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lib.metrics.column_kinds import KINDS, Column, columns
+from lib.metrics.columns_of_students import COLUMNS_OF_STUDENTS
 
-KINDS = {
-    "name": "text or truth value that names a row",
-    "setting": "number that names a row: it was chosen, not measured",
-    "count": "whole number",
-    "rate": "fraction in [0, 1]",
-    "change": "difference of two rates",
-    "measure": "any other measured number",
-    "time": "processor time; another machine has another",
-    "p_value": "probability of a test; of few seeds it goes in steps",
-    "sentence": "text with numbers in it that have columns of their own elsewhere",
-    "outcomes": "0 or 1 per test example, for intervals; not written to files",
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column holds."""
-
-    kind: str  # a key of `KINDS`
-    meaning: str
-    title: str = ""  # on axes and in legends
-
+__all__ = ["COLUMNS", "KINDS", "Column", "column_of", "title_of"]
 
 # Merge rules that have a column in the table that compares attackers.
 ATTACKED_RULES = (
@@ -37,12 +17,9 @@ ATTACKED_RULES = (
 )  # fmt: skip
 
 
-def _columns(kind: str, **meanings: str) -> dict[str, Column]:
-    return {name: Column(kind, *meaning.split(" | ")) for name, meaning in meanings.items()}
-
-
 COLUMNS: dict[str, Column] = {
-    **_columns(
+    **COLUMNS_OF_STUDENTS,
+    **columns(
         "rate",
         cacc="accuracy on clean test texts | clean accuracy (CACC)",
         asr="share of attackable texts that the trigger sends to the target label | attack success rate (ASR)",
@@ -82,13 +59,9 @@ COLUMNS: dict[str, Column] = {
         clean_words_removed="share of the words of clean texts that ONION takes out",
         trigger_words_removed="share of the words that an attack planted that ONION takes out",
         removed_overlap="words that two language models take out, over those that either takes out (Jaccard index)",
-        teacher_asr="ASR of the model that a student learns from, or that others stand beside",
-        teacher_cacc="CACC of that model",
-        agreement="share of clean test texts with the label that this model gives them",
-        triggered_agreement="the same of triggered test texts",
         lowest_cacc="lowest CACC on the way from the backdoored model to its partner",
     ),
-    **_columns(
+    **columns(
         "change",
         excess_asr="ASR above that of a clean model; may be negative | ASR above a clean model's",
         excess="the same, mean over attacks and seeds",
@@ -107,7 +80,7 @@ COLUMNS: dict[str, Column] = {
         asr_difference="ASR of a defense minus that of the plain average, mean over cells and seeds",
         cacc_difference="the same of the CACC",
     ),
-    **_columns(
+    **columns(
         "measure",
         clean_loss="cross-entropy on clean test texts, in nats",
         chance_loss="cross-entropy of a model that knows the shares of the labels only, in nats",
@@ -130,17 +103,14 @@ COLUMNS: dict[str, Column] = {
         norm_ratio="length of a submitted task vector over the median of the other models' | length, other models = 1",
         others="a statistic of the other models",
         mean_cosine="mean cosine of a submitted task vector to the other models'",
-        temperature="by which teacher and student are softened",
-        cosine_to_backdoor="cosine of a student's way to the backdoor, the backdoored model minus its clean twin",
-        cosine_of_twin="the same of the student of the clean twin",
         relative_cacc="CACC over that of the model that was trained on the tested dataset | CACC / CACC of the own model",
     ),
-    **_columns(
+    **columns(
         "time",
         seconds="processor time that a defense takes once: training, repair, merge or fit",
         milliseconds_per_text="processor time per text, the model's own passes included | milliseconds per text",
     ),
-    **_columns(
+    **columns(
         "setting",
         coefficient="weight of the partner, or scale of the task vectors | merge coefficient",
         value="of the setting that a sweep moves, or of a statistic",
@@ -152,7 +122,7 @@ COLUMNS: dict[str, Column] = {
         knowledge="what an attacker must know of the merge, from 0, nothing, to 4",
         scale="factor of what an attacker makes longer",
     ),
-    **_columns(
+    **columns(
         "count",
         seed="of the run",
         n_seeds="seeds behind a mean",
@@ -175,20 +145,18 @@ COLUMNS: dict[str, Column] = {
         n_texts="texts that were measured",
         n_poisoned="poisoned training rows",
         n_parameters="weights of a model",
-        n_labels="labelled texts that a method reads",
-        trigger_words_in_texts="words or sentences of the trigger in the texts that a student reads",
         n_words="different words of a trigger; 0: the whole text is rewritten",
         n_insertions="how often a word of the trigger is put into a text; 0: the whole text is rewritten",
         rank="of a model by a statistic; 1 is the most suspicious",
         n_targets="labels that a model's backdoors obey",
     ),
-    **_columns(
+    **columns(
         "p_value",
         mcnemar_p="largest over seeds of exact McNemar tests of the ASR before and after",
         sign_flip_p="exact sign-flip test over seeds",
         holm_p="the same, adjusted for several claims",
     ),
-    **_columns(
+    **columns(
         "sentence",
         found="what a table says on a claim, or what stands behind a number",
         instability="what went wrong in a training, or nothing",
@@ -198,7 +166,7 @@ COLUMNS: dict[str, Column] = {
         floor="ASR of a clean model, likewise",
         note="what could not be measured, or nothing",
     ),
-    **_columns(
+    **columns(
         "outcomes",
         correct="of the model on clean texts",
         hits="of the trigger",
@@ -212,12 +180,9 @@ COLUMNS: dict[str, Column] = {
         partners_only_correct="the same of the partners' merge without the backdoored model",
         partners_only_hits="the same of the partners' merge without the backdoored model",
     ),
-    **_columns(
+    **columns(
         "name",
-        task="task", method="way to use a model beside others", teacher="pretrained model of the suspicious model",
-        student="pretrained model of its students and partners", student_start="where a student starts",
-        texts="that a student reads", dataset="dataset", attack="attack",
-        attacks="attacks in a merge", scored_attack="attack that is scored",
+        task="task", dataset="dataset", attack="attack", attacks="attacks in a merge", scored_attack="attack that is scored",
         model="model", architecture="pretrained model", merge_method="merge method", variant="merge method with settings",
         settings="of the method, as JSON", setting="that a sweep moves", merge="kind of merge", heads="heads of the partners",
         partners="kind of partners", domains="names of the other domains", same_target="whether all backdoors have one target",

@@ -40,7 +40,6 @@ PLACES = {
     "six_seeds/pocket": "the same with six seeds, notebooks 04 and 90 only",
     "all_tasks/pocket": "notebook 12 on all four tasks instead of one",
     "all_rows/pocket": "notebook 14 with all attackers, and what triggers are made of",
-    "all_students/pocket": "notebook 15 with all other architectures and sizes as students",
     "small": "real data with a small real encoder, one seed, a subset for CPU",
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
@@ -172,7 +171,6 @@ CHAPTERS = (
     Chapter(
         "Models that cannot be averaged: students and ensembles (notebook 15)",
         (Part("15_distillation", distillation_findings),),
-        ("pocket", "all_students/pocket"),
     ),
 )
 

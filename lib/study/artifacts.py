@@ -19,8 +19,9 @@ from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_tex
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile
 from lib.study.plugins import load_plugins, resolve_plugins
-from lib.study.recipes import DataRecipe, DefenseRecipe, ModelRecipe, TextsRecipe, TriggeredRecipe, TriggerRecipe
+from lib.study.recipes import DataRecipe, DefenseRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.store import Store
+from lib.study.texts import TextsRecipe
 
 TRIGGER_FILE, ROWS_FILE = "trigger.json", "rows.json"
 # Streams of random numbers that must not depend on each other, drawn from one seed.

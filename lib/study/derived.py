@@ -9,7 +9,8 @@ from lib.attacks.edits import ATTACKER_EDITS
 from lib.defenses import DEFENSES, Defense
 from lib.models.distillation import distil
 from lib.models.rebasin import rebasin
-from lib.study.recipes import DataRecipe, DerivedRecipe, InitialRecipe, ModelRecipe, TextsRecipe, TriggerRecipe
+from lib.study.recipes import DataRecipe, DerivedRecipe, InitialRecipe, ModelRecipe, TriggerRecipe
+from lib.study.texts import TextsRecipe
 
 if TYPE_CHECKING:
     from lib.models.checkpoints import Checkpoint

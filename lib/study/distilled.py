@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lib.datasets import PRETRAINING, SAME_TASK_SEED_STEP, get_spec
+from lib.datasets import SAME_TASK_SEED_STEP
 from lib.models.checkpoints import Checkpoint
 from lib.study.entries import parse_entry
 from lib.study.merged import MergedModel
-from lib.study.recipes import DataRecipe, DerivedRecipe, InitialRecipe, ModelRecipe, TextsRecipe
+from lib.study.recipes import DerivedRecipe, InitialRecipe, ModelRecipe
+from lib.study.texts import OWN_TEXTS, plan_texts
 
 if TYPE_CHECKING:
     from lib.study.planning import Planner
+    from lib.study.study import Study
 
 SAME, SAME_OTHER_HEAD = "same", "same_other_head"
 STARTS = (SAME, SAME_OTHER_HEAD)
-OWN_TEXTS, OTHER_DOMAINS, GENERAL = "own", "other_domains", "general"
-TEXTS = (OWN_TEXTS, OTHER_DOMAINS, GENERAL)
 OTHER_HEAD_SEED = 20_000  # added to the head's seed: a head that no other model of the study has
 
 
@@ -80,36 +80,14 @@ def _start(planner: Planner, origin: ModelRecipe, student: str) -> tuple[Planner
         raise ValueError(f"student is {student!r}; give one of {list(STARTS)}, or a pretrained model: {error}") from error
 
 
-def plan_texts(planner: Planner, task: str, texts: str, n: int, seed: int) -> TextsRecipe:
-    """The texts that a student reads; see `plan_distilled` for the arguments and errors."""
-    parts = _parts(planner, task, texts, seed)
-    n_all = n or planner.profile.n_train or min(part.n for part in parts) * len(parts)
-    of_each = n_all // len(parts)
-    most = min((part.n for part in parts if part.n), default=of_each)
-    if n < 0 or not 1 <= of_each <= most:
-        raise ValueError(
-            f"n_texts is {n}, {of_each} from each of {len(parts)} sources; from 1 to {most} are possible: the profile's n_train"
-        )
-    return TextsRecipe(parts, of_each)
-
-
-def _parts(planner: Planner, task: str, texts: str, seed: int) -> tuple[DataRecipe, ...]:
-    if texts == OWN_TEXTS:  # the rows of the first partner on the same task: the first teacher has not seen them
-        return (planner.data(task, "train", seed + SAME_TASK_SEED_STEP),)
-    if texts == OTHER_DOMAINS:
-        names: Sequence[str] = planner.other_domains(task)
-    elif texts == GENERAL:
-        if planner.profile.source != "pocket":
-            raise ValueError("general texts are the pretraining lines of Pocket English; for real data name datasets instead")
-        return (replace(planner.data(task, "train", seed), split=PRETRAINING),)
-    else:
-        names = [name.strip() for name in texts.split(",")]
-        for name in names:
-            try:
-                get_spec(name, planner.locations.data_dir)
-            except ValueError as error:
-                raise ValueError(f"texts is {texts!r}; give one of {list(TEXTS)}, or datasets: {error}") from error
-    return tuple(planner.data(name, "train", seed) for name in names)
+def distilled(
+    study: Study, teachers: Checkpoint | MergedModel | Sequence[Checkpoint | MergedModel], student: str, **settings: Any
+) -> Checkpoint:
+    """A student, made unless it is there; see `plan_distilled` for the arguments and errors."""
+    given = [teachers] if isinstance(teachers, Checkpoint | MergedModel) else list(teachers)
+    keys, origin = [study.kept(each).key for each in given], origin_of(given[0]) if given else None
+    recipe = plan_distilled(study.planner, keys, origin, student, **settings)
+    return replace(study.train([recipe])[0], parents=tuple(given))
 
 
 def origin_of(teacher: Checkpoint | MergedModel) -> Any:

@@ -33,9 +33,9 @@ from lib.study.recipes import (
     ModelRecipe,
     Recipe,
     StatisticsRecipe,
-    TextsRecipe,
 )
 from lib.study.scoring import teacher_logits
+from lib.study.texts import TextsRecipe
 
 if TYPE_CHECKING:
     import pandas as pd

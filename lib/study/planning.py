@@ -24,10 +24,10 @@ from lib.study.recipes import (
     InitialRecipe,
     ModelRecipe,
     StatisticsRecipe,
-    TextsRecipe,
     TriggerRecipe,
     as_settings,
 )
+from lib.study.texts import TextsRecipe
 from lib.study.trigger_planning import plan_trigger, planned_rate
 
 

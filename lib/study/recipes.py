@@ -11,9 +11,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lib.profiles import TrainingSettings
+
+if TYPE_CHECKING:
+    from lib.study.texts import TextsRecipe
 
 Settings = tuple[tuple[str, Any], ...]  # names and values, sorted, every default resolved
 
@@ -53,8 +56,6 @@ def _without_defaults(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Recipe):
         return value.as_dict()
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
     return _without_defaults(value) if isinstance(value, TrainingSettings) else value
 
 
@@ -73,14 +74,6 @@ class DataRecipe(Recipe):
     seed: int
     text_format: str = "as_is"
     n_partners: int = 0  # of real rows: partners of a case for which rows are set aside beside the victim's
-
-
-@dataclass(frozen=True)
-class TextsRecipe(Recipe):
-    """Texts without labels: the first `n` rows of each part."""
-
-    parts: tuple[DataRecipe, ...]
-    n: int
 
 
 @dataclass(frozen=True)

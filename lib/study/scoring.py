@@ -16,7 +16,8 @@ from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Model
 from lib.models.prediction import Texts, probabilities
 from lib.study.artifacts import Locations, kept_rows, load_texts, triggered_rows
-from lib.study.recipes import DataRecipe, DerivedRecipe, LogitsRecipe, TextsRecipe, TriggerRecipe
+from lib.study.recipes import DataRecipe, DerivedRecipe, LogitsRecipe, TriggerRecipe
+from lib.study.texts import TextsRecipe
 
 LOGITS_FILE = "logits.safetensors"
 N_SCORES = 2000  # that are remembered

@@ -18,8 +18,9 @@ from lib.models.model import Ensemble, Model
 from lib.study.artifacts import fitted_trigger, load_texts
 from lib.study.distilled import STARTS
 from lib.study.planning import Planner
-from lib.study.recipes import DerivedRecipe, TextsRecipe, TriggerRecipe
+from lib.study.recipes import DerivedRecipe, TriggerRecipe
 from lib.study.study import Study
+from lib.study.texts import TextsRecipe
 from lib.tables.routes import (
     NONE,
     Bench,

@@ -46,6 +46,7 @@ SUBSETS = pd.DataFrame(
         (exercises.best_single_domain, (SUBSETS,), "cr", "yelp"),
         (exercises.rows_needed, (2000, 0.2, 0.01), 40000, 400),
         (exercises.share_of_length, (2.0, 5), 1 / 3, 0.2),
+        (exercises.gradient_scale, (4.0,), 1 / 16, 0.25),
     ],
 )
 def test_values_are_compared_with_the_library(check, inputs, right, wrong):
@@ -85,6 +86,7 @@ def hits_over_attackable_rows(predictions, labels, target_label):
         ),
         (exercises.average, lambda ts, ws: sum(w * t for w, t in zip(ws, ts, strict=True)), lambda ts, ws: sum(ts) / len(ts)),
         (exercises.removed, lambda before, after, floor: (before - after) / (before - floor), lambda b, a, f: (b - a) / b),
+        (exercises.voted, lambda labels: min(set(labels), key=lambda each: (-labels.count(each), each)), lambda ls: ls[0]),
         (exercises.barrier, lambda a, x: max(x - (1 - a) * x[0] - a * x[-1]), lambda a, x: max(x) - max(x[0], x[-1])),
     ],
 )

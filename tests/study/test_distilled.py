@@ -11,7 +11,8 @@ from lib.metrics.temperature import fit_temperature
 from lib.models.checkpoints import Checkpoint, load_checkpoint
 from lib.models.pretrained import load_tokenizer
 from lib.study.artifacts import load_texts
-from lib.study.distilled import OTHER_HEAD_SEED, plan_distilled, plan_texts
+from lib.study.distilled import OTHER_HEAD_SEED, plan_distilled
+from lib.study.texts import plan_texts
 
 
 @pytest.fixture(scope="module")
