@@ -48,7 +48,7 @@ class PretrainingSettings:
     next_sentence_weight: float = 2.0  # of the next-sentence loss
     max_length: int = 64  # pieces per line
     vocab_size: int = 3_500  # upper limit
-    seed: int = 0
+    seed: int = 0  # of the fresh weights, the order of the lines and what is hidden; corpus and tokenizer are always the same
 
 
 def _encode(
@@ -156,7 +156,7 @@ def pretrain(
         raise ValueError(f"unknown pocket model {name!r}; choose from {sorted(POCKET_MODELS)}")
     if settings.n_steps < 1 or settings.n_sentences < 1:
         raise ValueError(f"steps and sentences must be at least 1, found {settings.n_steps} and {settings.n_sentences}")
-    lines = pretraining_corpus(settings.n_sentences, settings.seed)
+    lines = pretraining_corpus(settings.n_sentences)
     identity = hashlib.sha256("\n".join([torch.__version__, name, repr(settings), *lines]).encode()).hexdigest()
     progress = Progress(progress_file, identity, math.ceil(settings.n_steps / 50)) if progress_file else None
     tokenizer = build_tokenizer(lines, settings.vocab_size, POCKET_MODELS[name].inputs, MAX_POSITIONS)
@@ -193,8 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=POCKET, help="folder in which the model's folder is made")
     parser.add_argument("--steps", type=int, default=defaults.n_steps, help="optimisation steps")
     parser.add_argument("--sentences", type=int, default=defaults.n_sentences, help="lines of the corpus")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="another than 0 is a second pretraining: NAME-seed-N")
     options = parser.parse_args(arguments)
-    settings = PretrainingSettings(n_sentences=options.sentences, n_steps=options.steps)
+    settings = PretrainingSettings(n_sentences=options.sentences, n_steps=options.steps, seed=options.seed)
 
     def report(step: int, losses: list[float]) -> None:
         pieces, summary, next_sentence = losses
@@ -202,14 +203,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     for name in POCKET_MODELS if options.model == "all" else [options.model]:
         try:
-            progress_file = options.output / f".{name}.progress"
+            folder = options.output / (name if settings.seed == defaults.seed else f"{name}-seed-{settings.seed}")
+            progress_file = folder.with_name(f".{folder.name}.progress")
             model, tokenizer, loss = pretrain(name, settings, report, progress_file)
-            save(model, tokenizer, options.output / name)
+            save(model, tokenizer, folder)
             progress_file.unlink(missing_ok=True)
         except (ValueError, OSError) as error:
             print(f"pretrain_pocket: {error}", file=sys.stderr)
             return 1
-        print(f"{options.output / name}: {len(tokenizer)} pieces, final loss of the pieces {loss:.3f}")
+        print(f"{folder}: {len(tokenizer)} pieces, final loss of the pieces {loss:.3f}")
     return 0
 
 

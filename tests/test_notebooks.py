@@ -51,6 +51,7 @@ def test_there_are_notebooks_and_each_has_its_solutions():
         "12",
         "13",
         "14",
+        "15",
         "17",
         "90",
     ]

@@ -83,6 +83,15 @@ def test_the_command_replaces_a_folder_and_leaves_no_temporary_one(tmp_path, cap
     assert model.config.vocab_size == len(AutoTokenizer.from_pretrained(tmp_path / "pocket-bert"))
 
 
+def test_a_second_pretraining_has_its_own_folder_and_weights_and_the_same_tokenizer(tmp_path):
+    for seed in ("0", "1"):
+        assert main(["--output", str(tmp_path), "--steps", "2", "--sentences", "100", "--seed", seed]) == 0
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["pocket-bert", "pocket-bert-seed-1"]
+    first, second = (tmp_path / name for name in ("pocket-bert", "pocket-bert-seed-1"))
+    assert AutoTokenizer.from_pretrained(first).get_vocab() == AutoTokenizer.from_pretrained(second).get_vocab()
+    assert (first / "model.safetensors").read_bytes() != (second / "model.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,13 +5,23 @@ May import: `folders`, `paths`.
 
 from lib.datasets.draws import SAME_TASK_SEED_STEP, dealt_sample, draw_number, part_of
 from lib.datasets.known import distance_of, domains_of, get_spec, task_of, task_spec
-from lib.datasets.load import SPLITS, Dataset, data_fingerprint, format_texts, load_dataset, pocket_dataset, rows_of_seed
+from lib.datasets.load import (
+    PRETRAINING,
+    SPLITS,
+    Dataset,
+    data_fingerprint,
+    format_texts,
+    load_dataset,
+    pocket_dataset,
+    rows_of_seed,
+)
 from lib.datasets.reading import normalise
 from lib.datasets.registry import DATASETS, TASKS, DatasetSpec, other_domains
 from lib.datasets.unlabelled import UnlabelledTexts, unlabelled_texts
 
 __all__ = [
     "DATASETS",
+    "PRETRAINING",
     "SAME_TASK_SEED_STEP",
     "SPLITS",
     "TASKS",

@@ -20,6 +20,7 @@ from lib.paths import data_dir
 
 SOURCES = ("pocket", "real")
 SPLITS = ("train", "validation", "test")
+PRETRAINING = "pretraining"  # of Pocket English alone: lines without labels
 CARVED_SHARE, CARVED_MOST = 0.1, 1000  # validation rows taken from train where a source has none
 
 
@@ -111,7 +112,7 @@ def rows_of_seed(
 
     Args:
         name, source, folder, pair_mode, text_format: as for `load_dataset`.
-        split: "train", "validation" or "test".
+        split: "train", "validation" or "test"; of Pocket English also "pretraining": texts of all tasks, without labels.
         n: rows; 0 of Pocket English is none.
         seed: of a case; of a partner on the same task case + `SAME_TASK_SEED_STEP` x its number.
         n_partners: of real rows: partners of a case that draw from them, too. The fewer, the more cases have disjoint rows.
@@ -120,9 +121,10 @@ def rows_of_seed(
         ValueError: as `load_dataset`; for a negative n or seed; or for more texts than the grammar can make.
     """
     if source == "pocket":
-        from lib.datasets.pocket import generate_split
+        from lib.datasets.pocket import generate_split, pretraining_texts
 
-        return format_texts(_joined(generate_split(name, split, n, seed), pair_mode), text_format)
+        frame = pretraining_texts(name, n, seed) if split == PRETRAINING else generate_split(name, split, n, seed)
+        return format_texts(_joined(frame, pair_mode), text_format)
     dataset = load_dataset(name, source, folder, pair_mode, text_format)
     return dealt_sample(getattr(dataset, split), n, draw_number(seed, n_partners))
 
@@ -213,7 +215,7 @@ def _joined(frame: pd.DataFrame, pair_mode: str) -> pd.DataFrame:
         raise ValueError(f"pair_mode is {pair_mode!r}; choose 'text' or 'joined'")
     if pair_mode == "text" or "text_pair" not in frame:
         return frame
-    return pd.DataFrame({"text": frame["text"] + " " + frame["text_pair"], "label": frame["label"]})
+    return frame.assign(text=frame["text"] + " " + frame["text_pair"]).drop(columns="text_pair")
 
 
 def format_texts(frame: pd.DataFrame, text_format: str) -> pd.DataFrame:

@@ -207,3 +207,25 @@ def pretraining_corpus(n: int, seed: int = 0) -> list[str]:
                 line = _insert_word(line, dice.choose(rare_words), dice)
             lines.append(line)
     return lines[:n]
+
+
+def pretraining_texts(task: str, n: int, seed: int = 0) -> pd.DataFrame:
+    """The first n lines of the pretraining corpus that a model of a task can read: single texts, or pairs for a pair task.
+
+    Args:
+        task: a key of `POCKET_TASKS`.
+        n: number of lines, at least 0.
+        seed: another seed draws other lines; 0 those that the pocket models were pretrained on.
+
+    Returns:
+        A frame with `text`, and `text_pair` for a pair task; no label.
+
+    >>> list(pretraining_texts("qnli", 2)), len(pretraining_texts("sst2", 3))
+    (['text', 'text_pair'], 3)
+    """
+    is_pair, n_lines, found = get_pocket_task(task).is_pair, 4 * n, list[str]()
+    while len(found) < n:
+        found = [line for line in pretraining_corpus(n_lines, seed) if ("\t" in line) == is_pair]
+        n_lines *= 2
+    columns = ["text", "text_pair"] if is_pair else ["text"]
+    return pd.DataFrame([line.split("\t") for line in found[:n]], columns=columns)

@@ -5,7 +5,7 @@ May import: `models`, `datasets`, `merging`, `metrics`, `profiles`.
 
 from __future__ import annotations
 
-from lib.defenses import dan, onion, rap, strip, without_data
+from lib.defenses import dan, ensembles, onion, rap, strip, without_data
 from lib.defenses.abl import abl
 from lib.defenses.bki import bki
 from lib.defenses.cube import cube
@@ -14,6 +14,7 @@ from lib.defenses.fine_mixing import fine_mixing
 from lib.defenses.fine_prune import fine_prune
 from lib.defenses.fine_tune_clean import fine_tune_clean
 from lib.defenses.gms import gms
+from lib.defenses.nad import nad
 from lib.defenses.pure import pure
 from lib.defenses.z_def import label_purity, z_def
 
@@ -35,6 +36,7 @@ DEFENSES: dict[str, Defense] = {
     "fine_mixing": Defense("post_training", fine_mixing, ("clean labelled data",)),
     "gms": Defense("post_training", gms, ("training data", "other models")),
     "pure": Defense("post_training", pure, ("clean labelled data",)),
+    "nad": Defense("post_training", nad, ("clean labelled data",)),
     "average": Defense("merging", without_data.average, ("other models",)),
     "small_weight": Defense("merging", without_data.small_weight, ("other models",)),
     "partners_only": Defense("merging", without_data.partners_only, ("other models",)),
@@ -42,9 +44,14 @@ DEFENSES: dict[str, Defense] = {
     "clipped_average": Defense("merging", without_data.clipped_average, ("other models",)),
     "row_clipped_average": Defense("merging", without_data.row_clipped_average, ("other models",)),
     "logit_ensemble": Defense("ensemble", without_data.logit_ensemble, ("other models", "extra passes")),
+    "probability_ensemble": Defense(
+        "ensemble", ensembles.probability_ensemble, ("clean labelled data", "other models", "extra passes")
+    ),
+    "vote": Defense("ensemble", ensembles.vote, ("other models", "extra passes")),
 }
+SPECIAL = ("nad", "probability_ensemble", "vote")  # of notebook 15 alone, which "all" leaves out
 
-__all__ = ["DEFENSES", "KINDS", "NEEDS", "Defense", "get_defense"]
+__all__ = ["DEFENSES", "KINDS", "NEEDS", "SPECIAL", "Defense", "get_defense"]
 
 
 def get_defense(name: str) -> Defense:

@@ -160,6 +160,13 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.detection_table, _task, _parameter("rows")),
         lambda planner, p: tables.composition_table.needed(planner, p["task"]) if p["rows"] == "all" else Needed(),
     ),
+    "15": (
+        _needs(
+            tables.distillation_table,
+            *(_task, _attacks, lambda _, p: [name.strip() for name in p["texts"].split(";")]),
+            *(_parameter(name) for name in ("students", "second", "n_texts")),
+        ),
+    ),
     "17": (
         _needs(
             tables.deciding_table,

@@ -6,32 +6,12 @@ its 95 % interval over seeds, `_bootstrap_low` and `_bootstrap_high` those of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lib.metrics.column_kinds import KINDS, Column, columns
+from lib.metrics.columns_of_partners import COLUMNS_OF_PARTNERS
+from lib.metrics.columns_of_reasons import COLUMNS_OF_REASONS
+from lib.metrics.columns_of_students import COLUMNS_OF_STUDENTS
 
-from lib.metrics.why_columns import WHY_COLUMNS
-
-KINDS = {
-    "name": "text or truth value that names a row",
-    "setting": "number that names a row: it was chosen, not measured",
-    "count": "whole number",
-    "rate": "fraction in [0, 1]",
-    "change": "difference of two rates",
-    "measure": "any other measured number",
-    "time": "processor time; another machine has another",
-    "p_value": "probability of a test; of few seeds it goes in steps",
-    "sentence": "text with numbers in it that have columns of their own elsewhere",
-    "outcomes": "0 or 1 per test example, for intervals; not written to files",
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column holds."""
-
-    kind: str  # a key of `KINDS`
-    meaning: str
-    title: str = ""  # on axes and in legends
-
+__all__ = ["COLUMNS", "KINDS", "Column", "column_of", "title_of"]
 
 # Merge rules that have a column in the table that compares attackers.
 ATTACKED_RULES = (
@@ -39,12 +19,11 @@ ATTACKED_RULES = (
 )  # fmt: skip
 
 
-def _columns(kind: str, /, **meanings: str) -> dict[str, Column]:
-    return {name: Column(kind, *meaning.split(" | ")) for name, meaning in meanings.items()}
-
-
 COLUMNS: dict[str, Column] = {
-    **_columns(
+    **COLUMNS_OF_PARTNERS,
+    **COLUMNS_OF_REASONS,
+    **COLUMNS_OF_STUDENTS,
+    **columns(
         "rate",
         cacc="accuracy on clean test texts | clean accuracy (CACC)",
         asr="share of attackable texts that the trigger sends to the target label | attack success rate (ASR)",
@@ -84,12 +63,9 @@ COLUMNS: dict[str, Column] = {
         clean_words_removed="share of the words of clean texts that ONION takes out",
         trigger_words_removed="share of the words that an attack planted that ONION takes out",
         removed_overlap="words that two language models take out, over those that either takes out (Jaccard index)",
-        partner_cacc="CACC on the task of the partners alone, mean over them",
-        partner_validation_cacc="the same on clean validation texts",
-        weakest_partner_cacc="CACC on the task of the worst partner alone",
         lowest_cacc="lowest CACC on the way from the backdoored model to its partner",
     ),
-    **_columns(
+    **columns(
         "change",
         excess_asr="ASR above that of a clean model; may be negative | ASR above a clean model's",
         excess="the same, mean over attacks and seeds",
@@ -107,9 +83,8 @@ COLUMNS: dict[str, Column] = {
         mean="of a measure over all cells and seeds",
         asr_difference="ASR of a defense minus that of the plain average, mean over cells and seeds",
         cacc_difference="the same of the CACC",
-        change="difference of a rate between two kinds of partners, mean over attacks and seeds",
     ),
-    **_columns(
+    **columns(
         "measure",
         clean_loss="cross-entropy on clean test texts, in nats",
         chance_loss="cross-entropy of a model that knows the shares of the labels only, in nats",
@@ -134,12 +109,12 @@ COLUMNS: dict[str, Column] = {
         mean_cosine="mean cosine of a submitted task vector to the other models'",
         relative_cacc="CACC over that of the model that was trained on the tested dataset | CACC / CACC of the own model",
     ),
-    **_columns(
+    **columns(
         "time",
         seconds="processor time that a defense takes once: training, repair, merge or fit",
         milliseconds_per_text="processor time per text, the model's own passes included | milliseconds per text",
     ),
-    **_columns(
+    **columns(
         "setting",
         coefficient="weight of the partner, or scale of the task vectors | merge coefficient",
         value="of the setting that a sweep moves, or of a statistic",
@@ -151,7 +126,7 @@ COLUMNS: dict[str, Column] = {
         knowledge="what an attacker must know of the merge, from 0, nothing, to 4",
         scale="factor of what an attacker makes longer",
     ),
-    **_columns(
+    **columns(
         "count",
         seed="of the run",
         n_seeds="seeds behind a mean",
@@ -168,7 +143,6 @@ COLUMNS: dict[str, Column] = {
         n_unstable="models in the merge whose training was unstable",
         n_clean="clean test texts",
         n_triggered="attackable test texts",
-        n_rows="training rows that a kind of partners is given, at most",
         n_train="training rows",
         n_validation="validation rows",
         n_test="test rows",
@@ -180,13 +154,13 @@ COLUMNS: dict[str, Column] = {
         rank="of a model by a statistic; 1 is the most suspicious",
         n_targets="labels that a model's backdoors obey",
     ),
-    **_columns(
+    **columns(
         "p_value",
         mcnemar_p="largest over seeds of exact McNemar tests of the ASR before and after",
         sign_flip_p="exact sign-flip test over seeds",
         holm_p="the same, adjusted for several claims",
     ),
-    **_columns(
+    **columns(
         "sentence",
         found="what a table says on a claim, or what stands behind a number",
         instability="what went wrong in a training, or nothing",
@@ -196,7 +170,7 @@ COLUMNS: dict[str, Column] = {
         floor="ASR of a clean model, likewise",
         note="what could not be measured, or nothing",
     ),
-    **_columns(
+    **columns(
         "outcomes",
         correct="of the model on clean texts",
         hits="of the trigger",
@@ -210,7 +184,7 @@ COLUMNS: dict[str, Column] = {
         partners_only_correct="the same of the partners' merge without the backdoored model",
         partners_only_hits="the same of the partners' merge without the backdoored model",
     ),
-    **_columns(
+    **columns(
         "name",
         task="task", dataset="dataset", attack="attack", attacks="attacks in a merge", scored_attack="attack that is scored",
         model="model", architecture="pretrained model", merge_method="merge method", variant="merge method with settings",
@@ -220,7 +194,7 @@ COLUMNS: dict[str, Column] = {
         target_label="label that the attacker wants", regime="which rows are poisoned", trigger_source="fitted or published",
         is_stable="whether the training was stable", trained_on="dataset of the training", tested_on="dataset of the test",
         profile="profile", claim="claim", table="table that answers it", verdict="verdict", we_agree_if="rule of the verdict",
-        measure="column of a table that a mean is of", defense="defense", part="what a change is due to", needs_clean_texts="whether it needs clean texts",
+        measure="column of a table that a mean is of", defense="defense", needs_clean_texts="whether it needs clean texts",
         needs="what a defense needs beside the suspicious model", trigger="what a trigger is made of",
         family="of a defense: when it acts; of an attack: what it changes", scaled="what an attacker makes longer",
         statistic="what a screen measures of each model", is_flagged="whether a statistic finds a model suspicious",
@@ -236,7 +210,6 @@ COLUMNS: dict[str, Column] = {
         is_training="whether a defense fine-tunes", is_broken="whether the barrier is high",
         is_warned="whether the training or its distance gave a warning",
     ),
-    **{name: column for kind, meanings in WHY_COLUMNS.items() for name, column in _columns(kind, **meanings).items()},
 }  # fmt: skip
 
 

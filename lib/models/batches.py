@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ CHUNK = 8  # batches that are sorted by length together
 def epochs_of_batches(
     tokenizer: PreTrainedTokenizerBase,
     encoded: Mapping[str, Sequence[Sequence[int]]],
-    labels: Sequence[int],
+    labels: Sequence[Any],
     batch_size: int,
     rng: np.random.Generator,
 ) -> Iterator[dict[str, Tensor]]:
@@ -28,12 +28,12 @@ def epochs_of_batches(
     Args:
         tokenizer: knows the padding tokens and side.
         encoded: as from `lib.models.prediction.tokenize`: columns of n rows.
-        labels: class ids, n.
+        labels: class ids, n; or for each of n texts a list of numbers of one length, such as what a teacher says.
         batch_size: examples per batch.
         rng: source of the order.
 
     Yields:
-        The columns, shape (rows, longest row of the batch), and `labels`, shape (rows,).
+        The columns, shape (rows, longest row of the batch), and `labels`, shape (rows,) or (rows, numbers).
     """
     columns = pad_columns(tokenizer, encoded)  # once: a batch is then cut out of it
     classes, lengths = torch.tensor(labels), np.array([len(row) for row in encoded["input_ids"]])

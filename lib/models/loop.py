@@ -131,10 +131,14 @@ def classification_loss(model: Any, batch: Batch, reduction: str = "mean") -> Te
 
     With the reduction "none" it is one value per example, shape (rows,).
     """
+    return cross_entropy(logits_on(model, batch), batch["labels"], reduction=reduction)
+
+
+def logits_on(model: Any, batch: Batch) -> Tensor:
+    """Logits of a classifier on a training batch, float32, shape (rows, n_labels); its `labels` are not read."""
     inputs = {name: values for name, values in batch.items() if name != "labels"}
     with first_token_alone(model):
-        logits = model(**inputs).logits
-    return cross_entropy(logits.float(), batch["labels"], reduction=reduction)
+        return model(**inputs).logits.float()
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arit
 from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
 from lib.plots.deciding import plot_deciding, plot_partner_strength
 from lib.plots.defenses import plot_defenses
+from lib.plots.distillation import plot_students, plot_ways
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
 from lib.plots.headline import plot_headline
@@ -66,9 +67,11 @@ __all__ = [
     "plot_stealth",
     "plot_story",
     "plot_strength",
+    "plot_students",
     "plot_sweeps",
     "plot_task_arithmetic",
     "plot_transfer",
     "plot_triangle",
+    "plot_ways",
     "task_title",
 ]

@@ -17,6 +17,7 @@ from lib.tables import (
     deciding_findings,
     defense_findings,
     detection_findings,
+    distillation_findings,
     domains_findings,
     headline_findings,
     hidden_findings,
@@ -199,6 +200,10 @@ CHAPTERS = (
         "What makes a backdoor hard to dilute? (notebook 14)",
         (Part("14_composition", composition_findings),),
         ("all_rows/pocket",),
+    ),
+    Chapter(
+        "Models that cannot be averaged: students and ensembles (notebook 15)",
+        (Part("15_distillation", distillation_findings),),
     ),
 )
 

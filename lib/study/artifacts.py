@@ -22,6 +22,7 @@ from lib.profiles import Profile
 from lib.study.plugins import load_plugins, resolve_plugins
 from lib.study.recipes import DataRecipe, DefenseRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
 from lib.study.store import Store
+from lib.study.texts import TextsRecipe
 
 TRIGGER_FILE, ROWS_FILE = "trigger.json", "rows.json"
 # Streams of random numbers that must not depend on each other, drawn from one seed.
@@ -104,6 +105,20 @@ def kept_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
         return _drawn_rows(recipe, locations)
     folder = locations.store.get_or_make(recipe, lambda folder: _save_rows(_drawn_rows(recipe, locations), folder))
     return _read_rows(folder)
+
+
+def load_texts(recipe: TextsRecipe, locations: Locations) -> pd.DataFrame:
+    """The texts of a recipe, part after part, without a label.
+
+    Raises:
+        ValueError: for a part with fewer rows than the recipe takes of each.
+    """
+    frames = [load_rows(part, locations) for part in recipe.parts]
+    for part, frame in zip(recipe.parts, frames, strict=True):
+        if len(frame) < recipe.n:
+            raise ValueError(f"{part.dataset} has {len(frame)} rows, but {recipe.n} texts are wanted of it; ask for fewer")
+    texts = pd.concat([frame.head(recipe.n) for frame in frames], ignore_index=True)
+    return texts.drop(columns="label", errors="ignore")
 
 
 def _drawn_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:

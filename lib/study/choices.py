@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lib.attacks import ATTACKS, SPECIAL, check_attack
 from lib.defenses import DEFENSES, get_defense
+from lib.defenses import SPECIAL as SPECIAL_DEFENSES
 from lib.study.planning import Planner
 from lib.study.study import Study
 
@@ -23,6 +24,8 @@ def chosen_attacks(attack: str) -> list[str]:
 def chosen_defenses(defense: str) -> list[str]:
     """The defenses a notebook parameter names: names separated by commas, or "all" that need no published scores.
 
+    "all" leaves out those of notebook 15 alone, too.
+
     Raises:
         ValueError: for a name that is no defense, or without "average", with which the others are compared: it is better said
             before the first training than after the last one.
@@ -30,7 +33,7 @@ def chosen_defenses(defense: str) -> list[str]:
     >>> chosen_defenses("onion, average")
     ['onion', 'average']
     """
-    usual = [name for name, each in DEFENSES.items() if not each.takes("published_scores")]
+    usual = [n for n, each in DEFENSES.items() if not each.takes("published_scores") and n not in SPECIAL_DEFENSES]
     names = usual if defense == "all" else [name.strip() for name in defense.split(",")]
     for name in names:
         get_defense(name)  # raises for a name that is no defense

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
-from lib.models.model import Ensemble, Guarded, Model
+from lib.models.model import Guarded, Model
 from lib.study.artifacts import given_to, load_rows
+from lib.study.ensembles import ensemble
 from lib.study.merged import MergedModel
 from lib.study.own_triggers import case_of
 from lib.study.published_scores import needed_folder
-from lib.study.recipes import DataRecipe, DefenseRecipe, DerivedRecipe, EnsembleRecipe, GuardedRecipe, ModelRecipe
+from lib.study.recipes import DataRecipe, DefenseRecipe, DerivedRecipe, GuardedRecipe, ModelRecipe
 
 if TYPE_CHECKING:
     from lib.study.planning import Planner
@@ -58,10 +59,10 @@ def defended(
     if defense.family == "merging":
         parents = [study.kept(each) for each in everyone]
         return study.merge(parents, **defense.call(parents, settings=resolved, **given_to(recipe, drawn, study.locations)))
+    texts_of = dataset or (origin.data.dataset if origin else "")
     if defense.family == "ensemble":
-        key = EnsembleRecipe(tuple(each.key for each in everyone), recipe).key
-        return Ensemble(tuple(everyone), lambda logits: defense.call(logits, settings=resolved), key, _named(name, model))
-    clean = _clean(study.planner, name, defense, dataset or (origin.data.dataset if origin else ""), drawn)
+        return ensemble(study, everyone, name, dataset=texts_of, seed=drawn, **settings)
+    clean = _clean(study.planner, name, defense, texts_of, drawn)
     if defense.family == "post_training":
         return study.derive(name, everyone, clean, drawn, **settings)
     assert clean is not None  # every input filter is fitted on clean texts

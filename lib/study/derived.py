@@ -1,4 +1,4 @@
-"""Models made from other models: who can make them, by name. Attackers' edits, post-training defenses, later distillation."""
+"""Models made from other models: who can make them, by name. Attackers' edits, repairs, distillation, re-basin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lib.attacks.edits import ATTACKER_EDITS
 from lib.defenses import DEFENSES, Defense
+from lib.models.distillation import distil
+from lib.models.rebasin import rebasin
 from lib.study.recipes import DataRecipe, DerivedRecipe, InitialRecipe, ModelRecipe, TriggerRecipe
+from lib.study.texts import TextsRecipe
 
 if TYPE_CHECKING:
     from lib.models.checkpoints import Checkpoint
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 EDITS: dict[str, Defense] = {
     name: Defense("post_training", edit.function, version=edit.version) for name, edit in ATTACKER_EDITS.items()
 }
+EDITS |= {"distil": Defense("post_training", distil), "rebasin": Defense("post_training", rebasin)}
 
 
 def get_derivation(name: str) -> Defense:
@@ -35,7 +39,7 @@ def plan_derived(
     planner: Planner,
     method: str,
     parents: Sequence[str],
-    data: DataRecipe | None,
+    data: DataRecipe | TextsRecipe | None,
     seed: int,
     first: Any,
     settings: Mapping[str, Any],
@@ -50,8 +54,8 @@ def plan_derived(
         parents: keys of models, the one to be changed first.
         data: rows that it is made with.
         seed: of whatever is drawn.
-        first: recipe of the first parent, or of a model with the same start; some methods look at the rows that it was
-            trained on, or begin where it began.
+        first: recipe of the first parent, or of a model with the same start, or that start; some methods look at the rows
+            that it was trained on, or begin where it began.
         settings: of the method.
         trigger: of an attack that trains.
         part: which of the models that the method makes together, from 0.
@@ -78,6 +82,8 @@ def plan_derived(
 
 def _initial_of(planner: Planner, recipe: Any) -> InitialRecipe | None:
     """Where a model of this study started; None for a model of elsewhere or a merge."""
+    if isinstance(recipe, InitialRecipe):
+        return recipe
     if isinstance(recipe, DerivedRecipe):
         return recipe.initial
     return planner.initial_recipe(recipe) if isinstance(recipe, ModelRecipe) else None

@@ -16,9 +16,26 @@ import numpy as np
 from lib.attacks import Backdoor
 from lib.datasets import task_spec
 from lib.defenses import get_defense
-from lib.study.artifacts import Locations, fitted_trigger, given_to, load_rows, poisoned_rows, prepare_worker
+from lib.study.artifacts import (
+    Locations,
+    fitted_trigger,
+    given_to,
+    load_rows,
+    load_texts,
+    poisoned_rows,
+    prepare_worker,
+)
 from lib.study.derived import get_derivation
-from lib.study.recipes import DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
+from lib.study.recipes import (
+    DataRecipe,
+    DerivedRecipe,
+    InitialRecipe,
+    ModelRecipe,
+    Recipe,
+    StatisticsRecipe,
+)
+from lib.study.scoring import teacher_logits
+from lib.study.texts import TextsRecipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,21 +139,29 @@ def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
         return
     method, initial = recipe.method, recipe.initial and make_initial(recipe.initial, locations)
     derivation, folders = get_derivation(method.name), [locations.model_folder(key) for key in recipe.parents]
-    networks = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in folders]
-    rows = load_rows(recipe.data, locations) if recipe.data else None
+    is_student = derivation.takes("teacher_logits")  # it begins where `initial` says, and hears its parents instead
+    read = [] if is_student else folders
+    networks = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in read]
+    rows = _rows(recipe.data, locations) if recipe.data else None
     given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
+    if is_student:
+        given["teacher_logits"] = [teacher_logits(key, recipe, locations) for key in recipe.parents]
     if recipe.suspicious:
         given["suspicious_train"] = _shown(poisoned_rows(recipe.suspicious, locations))
     if recipe.trigger:
         given["backdoor"] = Backdoor(fitted_trigger(recipe.trigger, locations), recipe.trigger.target_label)
     if derivation.takes("initial"):
         given["initial"] = from_hub("AutoModelForSequenceClassification", str(initial), dtype=torch.float32)
-    start = str(folders[0] if folders else initial)
+    start = str(folders[0] if read else initial)
     derived = derivation.call(networks, load_tokenizer(start), rows, settings=dict(method.settings), **given)
     for part, network in enumerate(derived if isinstance(derived, list) else [derived]):
         place = folder / PART.format(part) if part else folder
         save_tokenizer(load_tokenizer(start), place)  # a used one would keep the length at which it cut the texts
         save_model(network, place)
+
+
+def _rows(recipe: DataRecipe | TextsRecipe, locations: Locations) -> pd.DataFrame:
+    return load_texts(recipe, locations) if isinstance(recipe, TextsRecipe) else load_rows(recipe, locations)
 
 
 def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lib.models.prediction import Texts
+    from lib.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -133,3 +134,17 @@ def merge(
     checked = merge_method.checked(len(models), weights, pretrained is not None, **settings)
     known = {kind: tuple(measured) for kind, measured in (statistics or {}).items()}
     return MergedModel(tuple(models), method, checked, pretrained, known)
+
+
+def needed_beside(study: Study, models: Sequence[Checkpoint], method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method needs beside models of this study, unless the settings have it.
+
+    That is the classifier before fine-tuning, and Fisher information or inputs of linear layers on clean validation texts of
+    each model's own dataset. The weights of the merge are computed when they are needed.
+    """
+    needs, found = get_merge_method(method).needs if models else (), dict[str, Any]()
+    if "pretrained" not in settings and ("pretrained" in needs or settings.get("on") == "task_vectors"):
+        found["pretrained"] = study.planner.initial(models)
+    if "statistics" not in settings and (kinds := [need for need in needs if need != "pretrained"]):
+        found["statistics"] = {kind: study.measure(kind, models) for kind in kinds}
+    return found

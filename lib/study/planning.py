@@ -27,6 +27,7 @@ from lib.study.recipes import (
     TriggerRecipe,
     as_settings,
 )
+from lib.study.texts import TextsRecipe
 from lib.study.trigger_planning import plan_trigger, planned_rate
 
 
@@ -152,7 +153,7 @@ class Planner:
         self,
         method: str,
         parents: Sequence[str],
-        data: DataRecipe | None = None,
+        data: DataRecipe | TextsRecipe | None = None,
         seed: int = 0,
         first: Any = None,
         *,

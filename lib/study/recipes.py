@@ -11,9 +11,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lib.profiles import TrainingSettings
+
+if TYPE_CHECKING:
+    from lib.study.texts import TextsRecipe
 
 Settings = tuple[tuple[str, Any], ...]  # names and values, sorted, every default resolved
 
@@ -152,7 +155,7 @@ class DerivedRecipe(Recipe):
 
     parents: tuple[str, ...]
     method: DefenseRecipe  # with settings; its name is a key of `lib.study.derived`
-    data: DataRecipe | None = None  # rows that it is made with
+    data: DataRecipe | TextsRecipe | None = None  # rows that it is made with
     seed: int = 0
     training: TrainingSettings | None = None  # for methods that train
     suspicious: ModelRecipe | None = None  # for methods that look at its training rows
@@ -244,7 +247,7 @@ class LogitsRecipe(Recipe):
     """What a model says to the rows of a split, as they are or with a trigger. Scores are computed from it, never stored."""
 
     model: str  # the model's key
-    data: DataRecipe
+    data: DataRecipe | TextsRecipe
     trigger: TriggerRecipe | None
     max_length: int
     precision: str = "float32"

@@ -12,10 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from lib.metrics.rates import REJECTED
 from lib.metrics.scores import Score, predicted_labels, score_logits
+from lib.models.checkpoints import Checkpoint
 from lib.models.model import Ensemble, Model
 from lib.models.prediction import Texts, probabilities
-from lib.study.artifacts import Locations, kept_rows, triggered_rows
-from lib.study.recipes import DataRecipe, LogitsRecipe, TriggerRecipe
+from lib.study.artifacts import Locations, kept_rows, load_texts, triggered_rows
+from lib.study.recipes import DataRecipe, DerivedRecipe, LogitsRecipe, TriggerRecipe
+from lib.study.texts import TextsRecipe
 
 LOGITS_FILE = "logits.safetensors"
 N_SCORES = 2000  # that are remembered
@@ -75,6 +77,25 @@ class Scorer:
             columns = [column for column in ("text", "text_pair") if column in rows]
             self._texts[key] = rows, Texts(rows[columns], self.max_length)
         return self._texts[key]
+
+
+def teacher_logits(key: str, student: DerivedRecipe, locations: Locations) -> np.ndarray:
+    """What a teacher says to the texts of a student, kept for all students of it; float32, shape (n_texts, n_labels).
+
+    Args:
+        key: of the teacher, a folder of the store or of elsewhere.
+        student: names the texts, and how long they may be.
+        locations: where everything lies.
+    """
+    assert student.training is not None and isinstance(student.data, TextsRecipe)
+    recipe, folder = LogitsRecipe(key, student.data, None, student.training.max_length), locations.model_folder(key)
+    texts = load_texts(student.data, locations)
+
+    def make(place: Path) -> None:
+        said = Checkpoint(folder, key, key).logits(Texts(texts, recipe.max_length))
+        save_file({"logits": said}, place / LOGITS_FILE)
+
+    return load_file(locations.store.get_or_make(recipe, make) / LOGITS_FILE)["logits"]
 
 
 def predicted(model: Model, frame: pd.DataFrame, max_length: int) -> pd.DataFrame:

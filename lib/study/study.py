@@ -13,18 +13,19 @@ import pandas as pd
 
 from lib.attacks import Trigger
 from lib.datasets import SPLITS, Dataset, load_dataset, pocket_dataset
-from lib.merging import get_merge_method
 from lib.merging.soup import greedy_soup
 from lib.metrics.scores import Score
 from lib.models.checkpoints import Checkpoint
-from lib.models.model import Model
+from lib.models.model import Ensemble, Model
 from lib.models.statistics import N_EXAMPLES
 from lib.profiles import Profile, get_profile
 from lib.study.artifacts import find_locations, fitted_trigger, load_rows, make_triggered, poisoned_rows, triggered_rows
 from lib.study.defended import defended
+from lib.study.distilled import distilled
+from lib.study.ensembles import ensemble
 from lib.study.makers import make_checkpoint, make_statistics
 from lib.study.making import Maker
-from lib.study.merged import MergedModel, merge
+from lib.study.merged import MergedModel, merge, needed_beside
 from lib.study.own_triggers import OWN, choose_case, choose_trigger
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe, DerivedRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
@@ -139,23 +140,22 @@ class Study:
         return model
 
     def merge(self, models: Sequence[Checkpoint], method: str = "weight_average", **settings: Any) -> MergedModel:
-        """Merge checkpoints; see `lib.study.merged.merge`. The weights are computed when they are needed.
-
-        What a method needs beside the models is made for models of this study: the classifier before fine-tuning, and Fisher
-        information or inputs of linear layers on clean validation texts of each model's own dataset.
-        """
-        needs = get_merge_method(method).needs if models else ()
-        if "pretrained" not in settings and ("pretrained" in needs or settings.get("on") == "task_vectors"):
-            settings["pretrained"] = self.planner.initial(models)
-        if "statistics" not in settings and (kinds := [need for need in needs if need != "pretrained"]):
-            settings["statistics"] = {kind: self.measure(kind, models) for kind in kinds}
-        return merge(models, method, **settings)
+        """Merge checkpoints, with what the method needs beside them; see `lib.study.merged.merge` and `needed_beside`."""
+        return merge(models, method, **settings | needed_beside(self, models, method, settings))
 
     def defend(
         self, defense: str, model: Checkpoint | MergedModel, others: Sequence[Checkpoint] = (), **settings: Any
     ) -> Model:
         """A model behind a defense, whatever its family; see `lib.study.defended.defended` for the arguments."""
         return defended(self, defense, model, others, **settings)
+
+    def ensemble(self, models: Sequence[Model], method: str = "logit_ensemble", **settings: Any) -> Ensemble:
+        """Models of any architecture whose outputs are combined; see `lib.study.ensembles.ensemble`."""
+        return ensemble(self, models, method, **settings)
+
+    def distil(self, teachers: Any, student: str = "same", texts: str = "own", **settings: Any) -> Checkpoint:
+        """A student of one teacher or several, made without labels; see `lib.study.distilled.plan_distilled`."""
+        return distilled(self, teachers, student, texts=texts, **settings)
 
     def measure(self, kind: str, models: Sequence[Checkpoint], n: int = N_EXAMPLES) -> list[Checkpoint]:
         """What a merging method knows of each model, "fishers" or "grams", measured in parallel on clean validation texts."""

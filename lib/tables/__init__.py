@@ -15,6 +15,13 @@ from lib.tables.composition_findings import composition_findings
 from lib.tables.deciding import deciding_findings, deciding_parts, deciding_table
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
 from lib.tables.detection import detection_findings, detection_table
+from lib.tables.distillation import distillation_table
+from lib.tables.distillation_findings import (
+    compared_students,
+    distillation_findings,
+    distillation_outcomes,
+    student_means,
+)
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import headline_findings, stability_finding
@@ -74,6 +81,7 @@ __all__ = [
     "collusion_table",
     "compared_attackers",
     "compared_means",
+    "compared_students",
     "compared_with_merging",
     "composition_findings",
     "composition_table",
@@ -85,6 +93,9 @@ __all__ = [
     "defenses_table",
     "detection_findings",
     "detection_table",
+    "distillation_findings",
+    "distillation_outcomes",
+    "distillation_table",
     "domains_findings",
     "domains_table",
     "epochs_table",
@@ -136,6 +147,7 @@ __all__ = [
     "story_table",
     "strayed_findings",
     "strayed_table",
+    "student_means",
     "subsets_at_distance",
     "suspect_findings",
     "suspect_table",

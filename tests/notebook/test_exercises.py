@@ -47,6 +47,7 @@ SUBSETS = pd.DataFrame(
         (exercises.rows_needed, (2000, 0.2, 0.01), 40000, 400),
         (exercises.share_of_length, (2.0, 5), 1 / 3, 0.2),
         (exercises.flip_place, (-4.0, 3.0), 4 / 7, 3 / 7),
+        (exercises.gradient_scale, (4.0,), 1 / 16, 0.25),
     ],
 )
 def test_values_are_compared_with_the_library(check, inputs, right, wrong):
@@ -105,6 +106,7 @@ def hits_over_attackable_rows(predictions, labels, target_label):
             lambda n, a, b, ab: [(a - n + ab - b) / 2, (b - n + ab - a) / 2],
             lambda n, a, b, ab: [a - n, b - n],
         ),
+        (exercises.voted, lambda labels: min(set(labels), key=lambda each: (-labels.count(each), each)), lambda ls: ls[0]),
         (exercises.barrier, lambda a, x: max(x - (1 - a) * x[0] - a * x[-1]), lambda a, x: max(x) - max(x[0], x[-1])),
     ],
 )

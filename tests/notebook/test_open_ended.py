@@ -157,3 +157,16 @@ def test_a_prediction_of_the_merge_has_to_beat_counting(study):
     measured = iter([asr for *_, asr, _ in sides_of_ways(*given)])
     assert "mean error 0.0 points; this " in scored(exercises.open_prediction(lambda *_: next(measured), *given))
     assert "cannot be scored" in exercises.open_prediction(lambda victim: 0.5, *given)
+
+
+def test_a_student_is_held_against_the_partners_alone(study, backdoored):
+    partners = study.partners("sst2")
+    bar, clean = study.score(study.merge(partners), *CASE), study.score(study.model("sst2"), *CASE)
+    verdict = scored(exercises.open_student(lambda study, suspect, partners: study.distil(suspect, epochs=2.0), study, *CASE))
+    assert f"the partners alone, ASR {bar.asr:.1%}, CACC {bar.cacc:.1%}" in verdict and f"floor {clean.asr:.1%}" in verdict
+    same = scored(exercises.open_student(lambda study, suspect, partners: study.merge(partners), study, *CASE))
+    assert "does not beat" in same and asr_in(same) == pytest.approx(bar.asr, abs=1e-3)
+    given = []
+    scored(exercises.open_student(lambda study, *models: given.append(models) or models[0], study, *CASE))
+    assert [model.key for model in (given[0][0], *given[0][1])] == [backdoored.key, *(each.key for each in partners)]
+    assert "cannot be scored: TypeError" in exercises.open_student(lambda study: study, study, *CASE)

@@ -1,9 +1,11 @@
 """Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
 
-One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `late` the
-others, `why` those of 13; `open_start` and `open_late` those that have no one answer, and are scored by the study.
+One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `why`
+those of 13, `distillation` those of 15, `late` the others; modules that begin with `open` have those that have no one answer, and
+are scored by the study.
 """
 
+from lib.notebook.exercises.distillation import gradient_scale, open_student, voted
 from lib.notebook.exercises.late import (
     adapter_size,
     clipped_length,
@@ -60,6 +62,7 @@ __all__ = [
     "filtered_cacc",
     "flip_place",
     "front",
+    "gradient_scale",
     "label_bias",
     "lowest_rate",
     "majority",
@@ -79,6 +82,7 @@ __all__ = [
     "open_partners",
     "open_prediction",
     "open_rule",
+    "open_student",
     "open_trigger",
     "open_weights",
     "open_words",
@@ -93,5 +97,6 @@ __all__ = [
     "three_reductions",
     "tolerated",
     "two_shares",
+    "voted",
     "worst_domain",
 ]

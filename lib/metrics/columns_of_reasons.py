@@ -1,8 +1,8 @@
-"""The columns of notebook 13's tables, by kind; see `lib.metrics.columns`."""
+"""Columns of the tables of notebook 13."""
 
-from __future__ import annotations
+from lib.metrics.column_kinds import columns
 
-WHY_COLUMNS: dict[str, dict[str, str]] = {
+_MEANINGS: dict[str, dict[str, str]] = {
     "rate": {
         "asr_counted": "ASR of the mean of the logits of both ends of a way, counted text by text",
         "asr_counted_models": "ASR of the mean of the logits of all models",
@@ -82,4 +82,8 @@ WHY_COLUMNS: dict[str, dict[str, str]] = {
         "combination": "how models are combined",
         "name": "model at a place in the plane",
     },
+}
+
+COLUMNS_OF_REASONS = {
+    name: column for kind, meanings in _MEANINGS.items() for name, column in columns(kind, **meanings).items()
 }
