@@ -1,7 +1,7 @@
 """Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
 
 One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `why`
-those of 13, `distillation` those of 15, `late` the others; modules that begin with `open` have those that have no one answer, and
+those of 13, `distillation` those of 15, `late` the others; modules that begin with `open` have those without one answer, which
 are scored by the study.
 """
 
