@@ -9,6 +9,7 @@ COLUMNS_OF_STUDENTS = {
         teacher_cacc="CACC of that model",
         agreement="share of clean test texts with the label that this model gives them",
         triggered_agreement="the same of triggered test texts",
+        passing="share of the runs in which a student's ASR lies 10 points or more above that of the clean twin's student",
     ),
     **columns(
         "measure",
@@ -18,6 +19,7 @@ COLUMNS_OF_STUDENTS = {
     ),
     **columns(
         "count",
+        n_runs="attacks and seeds behind a mean",
         n_labels="labelled texts that a method reads",
         trigger_words_in_texts="words or sentences of the trigger in the texts that a student reads",
     ),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.metrics.summary import points
 from lib.study.distilled import SAME
-from lib.tables.routes import NONE, OTHER_ARCHITECTURE, OTHER_PRETRAINING, OUTPUTS
+from lib.tables.routes import NONE, OTHER_ARCHITECTURE, OUTPUTS
 
 PASSES = 0.1  # a backdoor passes if the student's ASR lies this far above that of the clean twin's student
 LOSES = 0.02  # a way costs accuracy if its CACC is this far below that of the partners without the suspicious model
@@ -17,13 +17,20 @@ ROUTE = ["teacher", "student"]
 
 
 def student_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Students alone: one row per start and texts, means over attacks and seeds, with the range of `excess_asr`."""
+    """Students alone: one row per start and texts, means over attacks and seeds, with the range of `excess_asr`.
+
+    `passing` is the share of the runs in which the backdoor passes, `n_runs` their number.
+    """
     rows = table[table["method"] == "distil"]
     rates = ["asr", "asr_floor", "excess_asr", "cacc", "teacher_cacc", "agreement", "triggered_agreement"]
     columns = [*rates, "trigger_words_in_texts", "cosine_to_backdoor", "cosine_of_twin"]
     groups = rows.groupby(STUDENT, sort=False)
-    ends = groups["excess_asr"].agg(excess_asr_low="min", excess_asr_high="max")
+    ends = groups["excess_asr"].agg(excess_asr_low="min", excess_asr_high="max", passing=_passing, n_runs="size")
     return groups[columns].mean().join(ends).reset_index()
+
+
+def _passing(excess: pd.Series[float]) -> float:
+    return float((excess >= PASSES).mean())
 
 
 def method_means(table: pd.DataFrame) -> pd.DataFrame:
@@ -41,26 +48,45 @@ def method_means(table: pd.DataFrame) -> pd.DataFrame:
 
 def distillation_findings(table: pd.DataFrame) -> Iterator[str]:
     """Does a backdoor pass through clean texts, and with which start? Can different architectures be merged?"""
-    yield from _students(student_means(table))
-    means = method_means(table)
+    students, means = student_means(table), method_means(table)
+    yield from _answers(students, means)
+    yield from _students(students)
     yield from _other_architectures(means)
     yield from _outputs(means)
     yield from _second_pretraining(means)
 
 
+def _answers(students: pd.DataFrame, means: pd.DataFrame) -> Iterator[str]:
+    """One sentence per question of the notebook."""
+    starts = [
+        f"{start.replace('_', ' ')} in {(rows['passing'] * rows['n_runs']).sum():.0f} of {rows['n_runs'].sum()} runs"
+        for start, rows in students.groupby("student_start", sort=False)
+    ]
+    if starts:
+        yield (
+            f"Does a backdoor pass through clean texts, an ASR {100 * PASSES:.0f} points or more above the floor? By start: "
+            f"{', '.join(starts)}."
+        )
+    merged = means[(means["method"] == "distil_merge") & (means["student_start"] == OTHER_ARCHITECTURE)]
+    if len(merged):
+        gain, excess = (merged["cacc"] - merged["partners_only_cacc"]).mean(), merged["excess_asr"].mean()
+        yield (
+            "Can different architectures be merged? Not their weights. A student of the suspicious model can be averaged with "
+            f"the partners: ASR {points(excess)} from the floor, CACC {points(gain)} from the partners alone."
+        )
+
+
 def _students(means: pd.DataFrame) -> Iterator[str]:
     for row in means.itertuples():
-        passes = "passes" if row.excess_asr >= PASSES else "does not pass"
-        words = (
-            "" if pd.isna(row.trigger_words_in_texts) else f" The texts hold {row.trigger_words_in_texts:.0f} trigger words."
-        )
+        passes = f"passes in {row.passing * row.n_runs:.0f} of {row.n_runs} runs"
+        words = "" if pd.isna(row.trigger_words_in_texts) else f" Trigger words in the texts: {row.trigger_words_in_texts:.2g}."
         way = ""
         if pd.notna(row.cosine_to_backdoor):
             cosines = f"{row.cosine_to_backdoor:.2f}, of the twin's student {row.cosine_of_twin:.2f}"
             way = f" Cosine of its way to the backdoor {cosines}."
         yield (
             f"{row.teacher} teaches {row.student} ({row.student_start}) on texts {row.texts}: ASR {row.asr:.1%}, the twin's "
-            f"student {row.asr_floor:.1%}, so the backdoor {passes} ({points(row.excess_asr)}, from "
+            f"student {row.asr_floor:.1%}. The backdoor {passes} ({points(row.excess_asr)} on average, from "
             f"{points(row.excess_asr_low)} to {points(row.excess_asr_high)}). CACC {row.cacc:.1%}, teacher "
             f"{row.teacher_cacc:.1%}.{way}{words}"
         )
@@ -136,23 +162,7 @@ def distillation_outcomes(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     return found
 
 
-def backdoors_that_pass(table: pd.DataFrame) -> float:
-    """Share of the cells of starts, texts, attacks and seeds in which a student's ASR lies `PASSES` above the floor."""
-    return float((table[table["method"] == "distil"]["excess_asr"] >= PASSES).mean())
-
-
 def compared_students(table: pd.DataFrame) -> pd.DataFrame:
     """Table `15_compared`: `method_means` without the suspicious model itself, those that can be used first by CACC."""
     means = method_means(table)
     return means[means["method"] != NONE].sort_values(["student", "cacc"], ascending=[True, False], ignore_index=True)
-
-
-__all__ = [
-    "OTHER_PRETRAINING",
-    "backdoors_that_pass",
-    "compared_students",
-    "distillation_findings",
-    "distillation_outcomes",
-    "method_means",
-    "student_means",
-]

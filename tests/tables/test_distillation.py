@@ -180,24 +180,25 @@ def test_a_backdoor_passes_if_the_student_lies_above_the_twins_student():
     table = made(
         student_start=["same", "other_architecture"], student=["bert", "llama"], asr=[0.6, 0.15], asr_floor=[0.1, 0.12]
     )
-    same, other = (line for line in distillation_findings(table) if "teaches" in line)
-    assert "so the backdoor passes (+50.0 points, from +50.0 points to +50.0 points)" in same
+    same, other = (line for line in distillation_findings(table) if " teaches " in line)
+    assert "The backdoor passes in 1 of 1 runs (+50.0 points on average, from +50.0 points to +50.0 points)" in same
+    assert "By start: same in 1 of 1 runs, other architecture in 0 of 1 runs." in next(distillation_findings(table))
     assert "Cosine of its way to the backdoor 0.30, of the twin's student 0.10." in same
-    assert "The texts hold 3 trigger words." in same
-    assert (
-        "bert teaches llama (other_architecture) on texts own" in other and "the backdoor does not pass (+3.0 points" in other
-    )
+    assert "Trigger words in the texts: 3." in same
+    assert "bert teaches llama (other_architecture) on texts own" in other
+    assert "The backdoor passes in 0 of 1 runs (+3.0 points" in other
 
 
 def test_a_merge_of_a_student_is_held_against_the_partners_alone():
     rows = {"method": ["distil_merge", "partners_only"], "student": ["llama"] * 2}
     start = ["other_architecture", "none"]
     better = list(distillation_findings(made(**rows, student_start=start, cacc=[0.9, 0.8])))
-    assert "the suspicious model adds 10.0 points of CACC" in better[0]
+    assert "ASR +0.0 points from the floor, CACC +10.0 points from the partners alone" in better[0]
+    assert "the suspicious model adds 10.0 points of CACC" in better[1]
     equal = list(distillation_findings(made(**rows, student_start=start, cacc=[0.9, 0.895])))
-    assert "adds nothing worth its risk (+0.5 points)" in equal[0]
+    assert "adds nothing worth its risk (+0.5 points)" in equal[1]
     worse = list(distillation_findings(made(**rows, student_start=start, cacc=[0.8, 0.9])))
-    assert "the suspicious model costs 10.0 points of CACC" in worse[0]
+    assert "the suspicious model costs 10.0 points of CACC" in worse[1]
 
 
 def test_outputs_are_listed_from_the_lowest_and_pretrainings_are_compared():
