@@ -10,12 +10,17 @@ from typing import Any
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_KERNEL = "*The controls that stand here need a running kernel. Open the notebook in JupyterLab (`make lab`) to move them.*"
+OTHER_MIXER = "*The sliders that stand here need a running kernel. [The mixer of this site](../mixer.md) needs none.*"
 
 Notebook = dict[str, Any]
 
 
-def clean_notebook(executed: Notebook) -> Notebook:
+def clean_notebook(executed: Notebook, has_mixer: bool = False) -> Notebook:
     """A copy for the site; what was executed stays as it is.
+
+    Args:
+        executed: as papermill leaves it.
+        has_mixer: whether the site has a page of mixers, to be named where a notebook has its own.
 
     The values that papermill injected stand in the cell of parameters. Controls and progress bars are left out, because without
     a kernel they move and nothing follows; a sentence stands where controls were. Of what was printed to the error stream only
@@ -35,9 +40,10 @@ def clean_notebook(executed: Notebook) -> Notebook:
             cell["source"] = _with_values(text_of(cell), injected)
         cell["metadata"]["tags"].append("hide-input")
         had_controls = "widgets." in text_of(cell) and any(WIDGET in output.get("data", {}) for output in cell["outputs"])
+        said = OTHER_MIXER if has_mixer and "explore_mixer(" in text_of(cell) else NO_KERNEL
         cell["outputs"] = list(_kept(cell["outputs"]))
         if had_controls:
-            cells.append({"cell_type": "markdown", "id": f"no-kernel-{len(cells)}", "metadata": {}, "source": NO_KERNEL})
+            cells.append({"cell_type": "markdown", "id": f"no-kernel-{len(cells)}", "metadata": {}, "source": said})
     page["cells"] = cells
     page["metadata"] = {name: value for name, value in page["metadata"].items() if name in ("kernelspec", "language_info")}
     return page
