@@ -7,7 +7,7 @@ import pytest
 
 from lib import paths
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")]
 NARROW = {"width": 400, "height": 800}
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(each => each.href)"
 IDS = "() => [...document.querySelectorAll('[id]')].map(each => each.id)"
@@ -40,7 +40,7 @@ def complaints(page):
 def crawled(page, site):
     """Every page that links lead to, from the index on: its ids, its links, and by how much it is too wide for a telephone."""
     page.set_viewport_size(NARROW)
-    seen, waiting = {}, [site / "index.html"]
+    seen, waiting = {}, [site / "index.html", site / "search.html"]  # a form leads to the second
     while waiting:
         file = waiting.pop()
         if file in seen:
@@ -65,7 +65,7 @@ def local_links(links):
 def test_every_page_opens_from_a_file_and_every_link_leads_somewhere(page, site, complaints):
     found = crawled(page, site)
     assert complaints == []
-    assert {path.stem for path in found} >= {"index", "glossary", "mixer", "search"} | {
+    assert {path.stem for path in found} >= {"index", "glossary", "mixer"} | {
         path.stem for path in (site / "notebooks").glob("*.html")
     }
     for file, (_, links, _) in found.items():
