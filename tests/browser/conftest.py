@@ -35,6 +35,11 @@ LAB_SETTINGS = {
 }
 
 
+def as_for_a_reader():
+    """The environment, but for the setting by which tests draw no figure."""
+    return {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+
+
 def tiny_parameters(stem):
     """The parameters of a notebook on tiny settings."""
     return {"overrides": TINY["overrides"]} | TINY["notebooks"].get(stem, {})
@@ -93,7 +98,7 @@ def lab(tmp_path_factory, browser):
         port = free.getsockname()[1]
     options = ["--allow-root", "--no-browser", f"--port={port}", f"--IdentityProvider.token={TOKEN}"]
     with (root / "log").open("w") as log:
-        environment = os.environ | {name: str(place) for name, place in own.items()} | {"PYTHONPATH": str(ROOT)}
+        environment = as_for_a_reader() | {name: str(place) for name, place in own.items()} | {"PYTHONPATH": str(ROOT)}
         server = subprocess.Popen([*lab_command(), *options], cwd=root, env=environment, stdout=log, stderr=log)
         try:
             _wait_for_answer(f"http://127.0.0.1:{port}/api", server, root / "log")
@@ -127,7 +132,7 @@ def built_site(tmp_path_factory, browser):
     for stem in SHOWN:
         output = root / "executed" / f"{stem}.ipynb"
         command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{stem}.ipynb"), str(output), "--no-progress-bar"]
-        subprocess.run([*command, "-y", yaml.safe_dump(tiny_parameters(stem))], cwd=ROOT, check=True)
+        subprocess.run([*command, "-y", yaml.safe_dump(tiny_parameters(stem))], cwd=ROOT, env=as_for_a_reader(), check=True)
     pieces, told = mixer_pieces(Study("pocket", only_stored=True, **TINY["overrides"]), ["sst2/badnet"], n_steps=2)
     assert told == []
     build(root / "executed", root / "site", "pocket", pieces)

@@ -1,7 +1,7 @@
 """Exercise answers: "not attempted", "correct", or what is wrong and on which input; `hint=1` and more help on the way.
 
 One check per exercise, and no exercise in two notebooks. `start` has those of notebooks 00 to 04, `middle` 05 to 09, `late` the
-others; `open_start` and `open_late` those that have no one answer, and are scored by the study.
+others; the files `open_*` those that have no one answer, and are scored by the study.
 """
 
 from lib.notebook.exercises.late import (
@@ -29,6 +29,8 @@ from lib.notebook.exercises.middle import (
     rows_needed,
 )
 from lib.notebook.exercises.open_late import open_budget, open_coefficient, open_filter, open_merge, open_norms
+from lib.notebook.exercises.open_models import open_attack, open_everywhere, open_team
+from lib.notebook.exercises.open_numbers import open_interval, open_law
 from lib.notebook.exercises.open_start import open_partners, open_rule, open_trigger, open_weights, open_words
 from lib.notebook.exercises.start import (
     asr,
@@ -65,13 +67,18 @@ __all__ = [
     "n_poisoned",
     "n_subsets",
     "norm_matched",
+    "open_attack",
     "open_budget",
     "open_coefficient",
+    "open_everywhere",
     "open_filter",
+    "open_interval",
+    "open_law",
     "open_merge",
     "open_norms",
     "open_partners",
     "open_rule",
+    "open_team",
     "open_trigger",
     "open_weights",
     "open_words",
