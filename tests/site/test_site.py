@@ -90,6 +90,16 @@ def test_widgets_and_their_state_are_stripped_and_a_sentence_says_how_to_move_co
     assert page["cells"][-2]["outputs"] == [shown(text_html="<p>static</p>")]
 
 
+def test_exercises_say_once_where_they_can_be_tried_in_place_of_not_attempted(executed):
+    for source in ("exercises.average(my_average)", "exercises.removed(my_share)"):
+        executed["cells"].append(code(source, shown(text_plain="not attempted")))
+    executed["cells"].append(code("exercises.asr(my_asr)", shown(text_plain="correct")))
+    page = clean_notebook(executed)
+    assert json.dumps(page).count("A running kernel checks your answers") == 1 and "not attempted" not in json.dumps(page)
+    assert [text_of(cell)[:9] for cell in page["cells"][-4:]] == ["exercises", "*A runnin", "exercises", "exercises"]
+    assert "correct" in json.dumps(page)
+
+
 def test_code_is_folded_and_nothing_names_the_machine(executed):
     page = clean_notebook(executed)
     assert all("hide-input" in cell["metadata"]["tags"] for cell in page["cells"] if cell["cell_type"] == "code")
