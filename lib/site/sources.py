@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lib.site.glossary import Word, glossary_page, link_words, read_words
 from lib.site.mixers import INTRODUCTION, Piece, mixer_sections
 from lib.site.pages import Notebook, clean_notebook, failed_cell, first_figure, first_finding, text_of
 
-LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 READMES = ("figures", "notebooks", "lib/attacks", "lib/defenses", "lib/merging", "data", "benchmarks")
 MIXER = "**Try it:** [the merge mixer](mixer.md) has a slider per model, and runs in this page, without Python.\n\n"
 INDEX = """\
@@ -75,6 +76,9 @@ def write_sources(executed: Path, target: Path, profile: str, mixers: Sequence[P
     readmes = [f"{folder}/README" for folder in READMES if (paths.ROOT / folder / "README.md").is_file()]
     pages = {f"notebooks/{lesson.path.name}" for lesson in found} | {f"{readme}.md" for readme in readmes}
     pages |= {path.relative_to(paths.ROOT).as_posix() for path in (paths.ROOT / "benchmarks").glob("*.md")}
+    for picture in sorted((paths.NOTEBOOKS / "screens").glob("*.png")):
+        pages.add(f"notebooks/screens/{picture.name}")
+        _copy(picture, target / "notebooks" / "screens" / picture.name)
     if mixers:
         pages.add("mixer.md")
         _write(target / "mixer.md", relinked(INTRODUCTION, "mixer.md", pages) + mixer_sections(mixers))
@@ -94,7 +98,7 @@ def write_sources(executed: Path, target: Path, profile: str, mixers: Sequence[P
             mixer_page="mixer\n" if mixers else "",
             notebooks="\n".join(f"notebooks/{lesson.path.stem}" for lesson in found),
             readmes="\n".join(
-                sorted(page.removesuffix(".md") for page in pages if not page.startswith(("figures", "notebooks", "mixer")))
+                sorted(page.removesuffix(".md") for page in pages if page.startswith(("lib/", "data/", "benchmarks/")))
             ),
             cards="\n\n".join(_card(lesson, found.get(lesson), target) for lesson in course),
         ),
@@ -123,21 +127,21 @@ def document(text: str, name: str, pages: Iterable[str]) -> str:
 
 
 def relinked(text: str, name: str, pages: Iterable[str]) -> str:
-    """Markdown whose links to files that are no page of the site are plain text; the README of the checkout is the index.
+    """Markdown whose links to files that are not on the site are plain text; the README of the checkout is the index.
 
     >>> relinked("[a](../lib/a.py), [b](../README.md), [c](https://c.org), [d](#d)", "notebooks/x.ipynb", [])
     'a, [b](../index.md), [c](https://c.org), [d](#d)'
     """
 
     def link(found: re.Match[str]) -> str:
-        mark, label, target = found.groups()
+        label, target = found.groups()
         if re.match(r"[a-z]+:|#", target):
             return found[0]
         file = target.partition("#")[0]
         place = os.path.normpath(os.path.join(os.path.dirname(name), file)).replace(os.sep, "/")
         if place == "README.md":
             return f"[{label}]({os.path.relpath('index.md', os.path.dirname(name) or '.')})"
-        return found[0] if place in pages and not mark else label
+        return found[0] if place in pages else label
 
     return LINK.sub(link, text)
 
@@ -165,3 +169,8 @@ def _read(path: Path) -> Notebook:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)

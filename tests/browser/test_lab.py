@@ -7,6 +7,8 @@ import pytest
 
 pytestmark = pytest.mark.browser
 MINUTES = 60_000  # milliseconds
+STARTED = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].some(
+  each => /[*\\d]/.test(each.textContent))"""
 DONE = """() => {
   const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(each => each.textContent.trim());
   return prompts.length > 0 && prompts.every(each => /^\\[\\d+\\]:$/.test(each));
@@ -15,13 +17,14 @@ START, COEFFICIENT = "00_free_lunch_in_five_minutes", "06_merge_coefficient"
 
 
 def open_notebook(page, lab, stem):
-    """Open a notebook and wait for a kernel and all cells: the sign says idle before the kernel is connected."""
+    """Open a notebook and wait for its own kernel and all cells: the sign says idle before the kernel is connected."""
     page.goto(lab(f"/lab/workspaces/{stem[:2]}/tree/{stem}.ipynb"))
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-    for _ in range(120):
-        with urllib.request.urlopen(lab("/api/kernels")) as answer:
-            if any(kernel["execution_state"] == "idle" for kernel in json.load(answer)):
-                break
+    for _ in range(240):
+        with urllib.request.urlopen(lab("/api/sessions")) as answer:
+            kernels = [session["kernel"] for session in json.load(answer) if session["path"].endswith(f"{stem}.ipynb")]
+        if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
+            break
         page.wait_for_timeout(500)
     with urllib.request.urlopen(lab(f"/api/contents/{stem}.ipynb")) as answer:
         n_cells = len(json.load(answer)["content"]["cells"])
@@ -33,6 +36,7 @@ def run_all(page):
     """Run all cells by the menu; every one must end, and none with an error."""
     page.locator(".jp-MenuBar, .lm-MenuBar").get_by_text("Run", exact=True).first.click()
     page.locator('li[data-command="runmenu:run-all"]').click()
+    page.wait_for_function(STARTED)
     page.wait_for_function(DONE, timeout=6 * MINUTES)
     errors = page.locator('.jp-OutputArea-output [data-mime-type="application/vnd.jupyter.error"]')
     assert errors.all_inner_texts() == []

@@ -126,6 +126,8 @@ def test_links_hold_across_folders():
     assert relinked("[a](../notebooks/00_x.ipynb#cost)", "figures/README.md", pages) == "[a](../notebooks/00_x.ipynb#cost)"
     assert relinked("[a](../../README.md)", "lib/merging/README.md", pages) == "[a](../../index.md)"
     assert relinked("![a picture](pocket/90_answer.png)", "figures/README.md", pages) == "a picture"
+    shown = [*pages, "notebooks/screens/mixer.png"]
+    assert relinked("![mixer](screens/mixer.png)", "notebooks/README.md", shown) == "![mixer](screens/mixer.png)"
 
 
 def test_every_form_of_a_word_finds_its_entry_and_longer_ones_come_first():
@@ -146,6 +148,17 @@ def test_a_document_without_words_is_an_error(tmp_path):
     (tmp_path / "README.md").write_text("# Nothing\n")
     with pytest.raises(ValueError, match="no table of words under a heading '## Words'"):
         read_words(tmp_path / "README.md")
+
+
+def test_pictures_of_the_screens_are_small_and_on_the_site(tmp_path):
+    pictures = sorted((paths.NOTEBOOKS / "screens").glob("*.png"))
+    assert {"mixer", "playground", "report"} <= {picture.stem for picture in pictures}
+    assert all(picture.stat().st_size < 150_000 for picture in pictures)
+    write_sources(tmp_path, tmp_path / "sources", "pocket")
+    page = (tmp_path / "sources" / "notebooks" / "README.md").read_text("utf-8")
+    for picture in pictures:
+        assert f"](screens/{picture.name})" in page
+        assert (tmp_path / "sources" / "notebooks" / "screens" / picture.name).read_bytes() == picture.read_bytes()
 
 
 def test_what_stands_on_the_index_and_in_the_glossary_is_not_said_twice():
