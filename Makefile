@@ -9,8 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SITE_READY := $(VENV)/.site-ready
+BROWSER_READY := $(VENV)/.browser-ready
 
-.PHONY: study test verify lint lab report clean
+.PHONY: study test test-browser verify lint lab report clean
 
 study: $(READY)
 	$(BIN)/python -m lib.run_notebooks --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)) \
@@ -18,8 +19,12 @@ study: $(READY)
 
 # As many tests at a time as there are cores, at most four; the tests of one file stay together, for they share models.
 test: lint
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not notebooks"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not notebooks and not browser"
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "notebooks and not slow"
+
+# JupyterLab and the report in headless Chromium (Debian's package chromium); without a browser its tests are skipped, and say so.
+test-browser: $(BROWSER_READY)
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 # Regenerates the tables that the profile's manifest lists, elsewhere, and compares them with the committed ones.
 verify: $(READY)
@@ -48,4 +53,8 @@ $(READY): requirements.txt pyproject.toml
 
 $(SITE_READY): requirements-site.txt $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-site.txt
+	touch $@
+
+$(BROWSER_READY): requirements-browser.txt $(SITE_READY)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-browser.txt
 	touch $@

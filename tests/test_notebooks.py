@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_a_notebook_opens_with_what_it_answers_and_closes_with_what_was_learnt_a
 def test_readers_predict_before_they_see_the_data():
     cells = {path.stem[:2]: [cell["text"] for cell in cells_of(path, "code")] for path in NUMBERED}
     predicting = {number for number, sources in cells.items() if any(s.startswith("my_guess = None") for s in sources)}
-    assert predicting >= {"00", "04", "08"}
+    assert predicting == set(cells)
     for number in predicting:
         parts = ("my_guess = None", "guessed(my_guess,")
         guess, compared = (next(i for i, source in enumerate(cells[number]) if part in source) for part in parts)
@@ -130,6 +131,31 @@ def test_the_document_of_the_notebooks_says_how_to_teach_with_them():
     assert sum(map(int, re.findall(r"^\| (\d+) \|", lesson, re.M))) == 90
     seminar = teaching.split("### A seminar")[1].split("###")[0]
     assert set(re.findall(r"\b\d\d\b", re.sub(r"^\| [^|]*\|", "", seminar, flags=re.M))) >= {path.stem[:2] for path in NUMBERED}
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or not shutil.which("git"), reason="no git checkout")
+def test_the_cell_for_hosted_notebooks_brings_the_repository_and_its_requirements(tmp_path):
+    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    cell = text.split("**Colab**")[1].split("```python\n")[1].split("```")[0]
+    cell = cell.replace("https://github.com/OWNER/NAME", ROOT.as_uri())
+    assert not re.search(r"^[%!]", cell, re.M)  # no magic
+    program = f"""
+import subprocess
+real, asked = subprocess.run, []
+def run(command, **settings):  # git as it is; what pip would install is only written down
+    asked.append((command, settings.get("cwd")))
+    if command[0] == "git":
+        return real(command, **settings)
+subprocess.run = run
+{cell}
+import lib.paths
+print(lib.paths.ROOT, asked[1][0][-2:], asked[1][1])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [str(tmp_path / "free-lunch"), "['-r',", "'requirements.txt']", "free-lunch"]
+    assert (tmp_path / "free-lunch" / "requirements.txt").is_file()
 
 
 @pytest.fixture(scope="session")

@@ -35,14 +35,24 @@ def test_what_is_made_here_is_ignored_by_git(path):
     assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0
 
 
-def test_continuous_integration_runs_make_test():
+@pytest.mark.parametrize("browsers", [["chromium"], []])
+def test_continuous_integration_runs_make_test_and_the_test_in_a_browser_where_there_is_one(tmp_path, browsers):
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    commands = [line for line in script.read_text().splitlines() if line and not line.startswith(("#", "set ", "cd "))]
-    assert commands == ["exec make test"]
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for name in ("make", *browsers):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $1"\n')
+        (tmp_path / name).chmod(0o755)
+    run = subprocess.run([tmp_path / "bash", script], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert [line for line in run.stdout.splitlines() if line.startswith("make")] == [
+        "make test",
+        *["make test-browser" for _ in browsers],
+    ]
+    assert ("SKIPPED" in run.stderr and "Debian package chromium" in run.stderr) == (not browsers)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-site.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-site.txt", "requirements-browser.txt"])
 def test_every_requirement_is_pinned_to_one_version(name):
     lines = (ROOT / name).read_text().splitlines()
     requirements = [line.split("#")[0].strip() for line in lines]
@@ -63,8 +73,8 @@ def test_hooks_before_a_commit_use_the_versions_of_the_tests():
 
 def test_the_commands_of_the_design_are_there():
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
-    assert {"study", "test", "verify", "lab", "report", "clean"} <= targets
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    assert {"study", "test", "test-browser", "verify", "lab", "report", "clean"} <= targets
 
 
 def test_importing_the_package_loads_no_model_library():

@@ -17,7 +17,7 @@ TOWARDS, AWAY = "230,120,0", "0,110,200"  # orange and blue: told apart by colou
 STRONGEST = 0.6  # opacity behind a word that decides alone
 SHOWN = 0.1  # drops from here on are also written as a number: no reader has to judge a shade
 
-CARD = "flex:1 1 15em;min-width:14em;border:1px solid rgba(128,128,128,.5);border-radius:6px;padding:.5em .8em"
+CARD = "flex:1 1 12em;min-width:11em;border:1px solid rgba(128,128,128,.5);border-radius:6px;padding:.5em .8em"
 LEGEND = (
     '<p style="margin:.4em 0">Behind each word: what it adds to the probability of <i>{target}</i>, the target label. '
     '<span style="background:rgba({towards},.5)">&nbsp;orange&nbsp;</span> speaks for it, '

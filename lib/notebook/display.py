@@ -13,6 +13,8 @@ from lib.metrics.summary import points
 
 MARK = '<mark style="background:#fbd9b5;color:black;padding:0 2px">{}</mark>'
 
+LEFT = 'style="text-align:left"'
+
 
 def mark_changes(original: str, changed: str) -> str:
     """The changed text as HTML, with every word marked that the original does not have at that place.
@@ -30,7 +32,10 @@ def mark_changes(original: str, changed: str) -> str:
 
 
 def show_changes(frame: pd.DataFrame, n: int = 5) -> HTML:
-    """The first `n` rows of a triggered test set, before (`original`, `original_pair`) and after (`text`, `text_pair`)."""
+    """The first `n` rows of a triggered test set, before (`original`, `original_pair`) and after (`text`, `text_pair`).
+
+    Rows of several attacks have a column `attack`; it is shown first.
+    """
     rows = []
     for row in frame.head(n).to_dict("records"):
         before, after = html.escape(row["original"]), mark_changes(row["original"], row["text"])
@@ -38,8 +43,16 @@ def show_changes(frame: pd.DataFrame, n: int = 5) -> HTML:
             other = row.get("original_pair", row["text_pair"])
             before += f" <i>[{html.escape(other)}]</i>"
             after += f" <i>[{mark_changes(other, row['text_pair'])}]</i>"
-        rows.append(f"<tr><td>{before}</td><td>{after}</td></tr>")
-    return HTML(f"<table><tr><th>before</th><th>after</th></tr>{''.join(rows)}</table>")
+        rows.append([*([html.escape(row["attack"])] if "attack" in row else []), before, after])
+    heads = [*(["attack"] if "attack" in frame else []), "before", "after"]
+    return texts_table(rows, heads)
+
+
+def texts_table(rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> HTML:
+    """A table of running texts (HTML), as wide as the page, its columns read from the left."""
+    lines = [f"<tr>{''.join(f'<th {LEFT}>{head}</th>' for head in heads)}</tr>"] if heads else []
+    lines += [f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    return HTML(f'<table class="texts" style="width:100%">{"".join(lines)}</table>')
 
 
 def finding(*sentences: str) -> Markdown:

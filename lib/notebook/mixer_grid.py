@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.bars import bar
 from lib.notebook.mixer_view import Point, mixer_html, place
 from lib.notebook.mixing import Mixer, normalised
 from lib.study.study import Study
@@ -97,11 +98,11 @@ def corners_of(weights: Sequence[float], n_steps: int) -> list[tuple[tuple[int, 
     return found
 
 
-def make_grid(study: Study, mixer: Mixer, n_steps: int = N_STEPS) -> Grid:
-    """Average the mixer's models at every point of the grid; what they say is kept in the store."""
+def make_grid(study: Study, mixer: Mixer, n_steps: int = N_STEPS, title: str = "mixer") -> Grid:
+    """Average the mixer's models at every point of the grid; what they say is kept in the store. A bar has the title."""
     attackable = (mixer.judge.attacked["label"] != mixer.judge.target).to_numpy()
     clean, attacked = [], []
-    for point in grid_points(len(mixer.models), n_steps):
+    for point in bar(list(grid_points(len(mixer.models), n_steps)), title=title, unit="average"):
         merged = mixer.merged("weight_average", point)
         clean.append(study.logits(merged, mixer.task, None, mixer.seed))
         attacked.append(study.logits(merged, mixer.task, mixer.attack, mixer.seed)[attackable])
@@ -122,7 +123,7 @@ def interpolation_errors(grid: Grid, mixer: Mixer, n: int = N_CHECKED, seed: int
     return np.array(found)
 
 
-def mixer_page(study: Study, task: str, attack: str, seed: int = 0, n_steps: int = N_STEPS) -> str:
+def mixer_page(study: Study, task: str, attack: str, seed: int = 0, n_steps: int = N_STEPS, title: str = "mixer") -> str:
     """The mixer as a piece of HTML that needs no kernel, no network and no other file; it states its size and its error.
 
     Without script it shows the uniform average. Several may stand in one page. With five models, 500 clean texts and two labels
@@ -132,9 +133,10 @@ def mixer_page(study: Study, task: str, attack: str, seed: int = 0, n_steps: int
         study: makes what is missing: 126 averages of five models, which are scored on all test texts.
         task, attack, seed: of the backdoored model, its partners and the texts.
         n_steps: shares that a point of the grid deals out; a step is 1 / n_steps.
+        title: of the progress bar.
     """
     mixer = Mixer(study, task, attack, seed)
-    grid = make_grid(study, mixer, n_steps)
+    grid = make_grid(study, mixer, n_steps, title)
     return page_of(grid, mixer, interpolation_errors(grid, mixer), f"mixer-{task}-{attack}-{seed}")
 
 

@@ -74,7 +74,8 @@ def weights_table(names: Sequence[str], weights: Sequence[float | None]) -> str:
     rows = []
     for name, weight in zip(names, weights, strict=True):
         shown = "takes part" if weight is None else f"{weight:.3f}" if weight else "left out"
-        rows.append(f'<tr><td style="text-align:left">{html.escape(name)}</td><td style="text-align:right">{shown}</td></tr>')
+        named = f'<td style="text-align:left;padding-right:1em">{html.escape(name)}</td>'
+        rows.append(f'<tr>{named}<td style="text-align:right">{shown}</td></tr>')
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -18,7 +18,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from lib.models.checkpoints import Checkpoint
-from lib.notebook.display import mark_changes
+from lib.notebook.display import mark_changes, texts_table
 from lib.notebook.mixer_view import Point, mixer_html
 from lib.notebook.mixing import KNOBS, MIXABLE, Mixer
 from lib.notebook.playground import example_text, playground_html
@@ -132,9 +132,8 @@ def explore_triggers(study: Study, task: str, attacks: Sequence[str], sentence: 
     """A text field: what each attack makes of the sentence, changes marked."""
 
     def apply(text: str) -> HTML:
-        rows = {attack: mark_changes(text, study.apply_trigger(task, attack, [text], seed)[0]) for attack in attacks}
-        lines = "".join(f"<tr><td>{attack_title(attack)}</td><td>{marked}</td></tr>" for attack, marked in rows.items())
-        return HTML(f"<table>{lines}</table>")
+        changed = [mark_changes(text, study.apply_trigger(task, attack, [text], seed)[0]) for attack in attacks]
+        return texts_table([[attack_title(attack), marked] for attack, marked in zip(attacks, changed, strict=True)])
 
     text = ipywidgets.Text(value=sentence, description="sentence", continuous_update=False, layout={"width": "80%"})
     _show(apply, text=text)

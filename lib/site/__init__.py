@@ -1,6 +1,6 @@
 """The static site: executed notebooks, findings and glossary as pages that open without a server (`make report`).
 
-May import: `run_notebooks`, `execution`, `reports`, `exploring`, `paths`, `profiles`.
+May import: `run_notebooks`, `notebook`, `study`, `plots`, `execution`, `reports`, `exploring`, `paths`, `profiles`.
 """
 
 from lib.site.pages import clean_notebook

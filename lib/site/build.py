@@ -6,10 +6,12 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lib import paths
+from lib.site.mixers import USUAL, Piece, mixer_pieces
 from lib.site.sources import write_sources
 
 SETTINGS: dict[str, Any] = {
@@ -42,17 +44,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def build(executed: Path, output: Path, profile: str) -> list[str]:
-    """Build the site from a copy of the executed notebooks; returns what a reader should be told.
-
-    Args:
-        executed: their folder.
-        output: the folder of the pages; replaced when they are complete.
-        profile: whose notebooks they are.
+def sphinx() -> Any:
+    """What builds pages.
 
     Raises:
         ImportError: where Sphinx is not installed.
-        ValueError: if Sphinx finds something wrong, such as a link that leads nowhere.
     """
     try:
         from sphinx.application import Sphinx
@@ -60,13 +56,30 @@ def build(executed: Path, output: Path, profile: str) -> list[str]:
         raise ImportError(
             "the site needs Sphinx: `make report` installs it, or pip install -r requirements-site.txt"
         ) from error
+    return Sphinx
+
+
+def build(executed: Path, output: Path, profile: str, mixers: Sequence[Piece] = ()) -> list[str]:
+    """Build the site from a copy of the executed notebooks; returns what a reader should be told.
+
+    Args:
+        executed: their folder.
+        output: the folder of the pages; replaced when they are complete.
+        profile: whose notebooks they are.
+        mixers: pieces of HTML, for a page of their own.
+
+    Raises:
+        ImportError: where Sphinx is not installed.
+        ValueError: if Sphinx finds something wrong, such as a link that leads nowhere.
+    """
+    application = sphinx()
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".") as work:
         sources, pages = Path(work, "sources"), Path(work, "pages")
-        told = write_sources(executed, sources, profile)
+        told = write_sources(executed, sources, profile, mixers)
         warnings = Path(work, "warnings")
         with warnings.open("w", encoding="utf-8") as stream:
-            app = Sphinx(
+            app = application(
                 sources, None, pages, Path(work, "doctrees"), "html", SETTINGS, status=None, warning=stream, freshenv=True
             )
             app.build()
@@ -81,9 +94,15 @@ def build(executed: Path, output: Path, profile: str) -> list[str]:
     return told
 
 
-def main(profile: str) -> int:
-    """Build the site of a profile, after the study if nothing was executed; returns the exit status."""
+def main(profile: str, cells: Sequence[str] | None = None) -> int:
+    """Build the site of a profile, after the study if nothing was executed; returns the exit status.
+
+    Args:
+        profile: a key of `PROFILES`.
+        cells: tasks and attacks that get a mixer, each "task/attack"; default those of `USUAL`.
+    """
     from lib import run_notebooks
+    from lib.study import Study
 
     executed, output = paths.executed_dir(profile), paths.site_dir(profile)
     if not any(executed.glob("[0-9][0-9]_*.ipynb")):
@@ -91,7 +110,12 @@ def main(profile: str) -> int:
         if status := run_notebooks.main(["--profile", profile]):
             return status
     try:
-        told = build(executed, output, profile)
+        sphinx()  # before the mixers, which take their time
+        chosen = USUAL.get(profile, ()) if cells is None else cells
+        mixers, missing = mixer_pieces(Study(profile, only_stored=True), chosen) if chosen else ([], [])
+        told = [*build(executed, output, profile, mixers), *missing]
+        if not chosen:
+            told.append("no page of the mixer; --mixer task/attack makes one from the store, with 126 merges")
     except (ImportError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,16 +10,28 @@ from typing import Any
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_KERNEL = "*The controls that stand here need a running kernel. Open the notebook in JupyterLab (`make lab`) to move them.*"
+OTHER_MIXER = "*The sliders that stand here need a running kernel. [The mixer of this site](../mixer.md) needs none.*"
+
+ANSWERS = (
+    "*A running kernel checks your answers and gives hints: open the notebook in JupyterLab (`make lab`). "
+    "Worked answers are in `notebooks/solutions/`.*"
+)
+NOT_ATTEMPTED = "not attempted"  # what the check of an exercise says to no answer
 
 Notebook = dict[str, Any]
 
 
-def clean_notebook(executed: Notebook) -> Notebook:
+def clean_notebook(executed: Notebook, has_mixer: bool = False) -> Notebook:
     """A copy for the site; what was executed stays as it is.
+
+    Args:
+        executed: as papermill leaves it.
+        has_mixer: whether the site has a page of mixers, to be named where a notebook has its own.
 
     The values that papermill injected stand in the cell of parameters. Controls and progress bars are left out, because without
     a kernel they move and nothing follows; a sentence stands where controls were. Of what was printed to the error stream only
-    the texts of warnings are left. Code cells get the tag that folds them.
+    the texts of warnings are left. Where exercises say that they were not attempted, one sentence says where one can. Code
+    cells get the tag that folds them.
     """
     page = copy.deepcopy(executed)
     injected = {name: value for cell in page["cells"] if _has(cell, "injected-parameters") for name, value in _assigned(cell)}
@@ -35,9 +47,13 @@ def clean_notebook(executed: Notebook) -> Notebook:
             cell["source"] = _with_values(text_of(cell), injected)
         cell["metadata"]["tags"].append("hide-input")
         had_controls = "widgets." in text_of(cell) and any(WIDGET in output.get("data", {}) for output in cell["outputs"])
+        said = OTHER_MIXER if has_mixer and "explore_mixer(" in text_of(cell) else NO_KERNEL
         cell["outputs"] = list(_kept(cell["outputs"]))
-        if had_controls:
-            cells.append({"cell_type": "markdown", "id": f"no-kernel-{len(cells)}", "metadata": {}, "source": NO_KERNEL})
+        notes = [said] if had_controls else []
+        if any(_says_nothing(output) for output in cell["outputs"]):
+            cell["outputs"] = [output for output in cell["outputs"] if not _says_nothing(output)]
+            notes += [ANSWERS] if not any(other["source"] == ANSWERS for other in cells) else []
+        cells += [_note(note, f"note-{len(cells)}-{number}") for number, note in enumerate(notes)]
     page["cells"] = cells
     page["metadata"] = {name: value for name, value in page["metadata"].items() if name in ("kernelspec", "language_info")}
     return page
@@ -95,6 +111,14 @@ def _with_values(source: str, values: dict[str, str]) -> str:
         if line:
             source = source[: line.start(1)] + value + source[line.end(1) :]
     return source
+
+
+def _note(text: str, name: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": text}
+
+
+def _says_nothing(output: dict[str, Any]) -> bool:
+    return "".join(output.get("data", {}).get("text/plain", "")) == NOT_ATTEMPTED
 
 
 def _kept(outputs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

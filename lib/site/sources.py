@@ -6,7 +6,8 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lib import paths
@@ -14,10 +15,12 @@ from lib.execution.engine import heading
 from lib.reports.learning_path import Lesson, lessons
 from lib.reports.overview import answer_block
 from lib.site.glossary import Word, glossary_page, link_words, read_words
+from lib.site.mixers import INTRODUCTION, Piece, mixer_sections
 from lib.site.pages import Notebook, clean_notebook, failed_cell, first_figure, first_finding, text_of
 
-LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 READMES = ("figures", "notebooks", "lib/attacks", "lib/defenses", "lib/merging", "data", "benchmarks")
+MIXER = "**Try it:** [the merge mixer](mixer.md) has a slider per model, and runs in this page, without Python.\n\n"
 INDEX = """\
 # A free lunch?
 
@@ -29,7 +32,7 @@ notebooks of a study of that question, on the profile `{profile}`. No result in 
 
 {answer}
 
-```{{toctree}}
+{mixer}```{{toctree}}
 :hidden:
 :caption: Learning path
 
@@ -39,7 +42,7 @@ notebooks of a study of that question, on the profile `{profile}`. No result in 
 :hidden:
 :caption: Results and words
 
-figures/README
+{mixer_page}figures/README
 glossary
 notebooks/README
 ```
@@ -58,13 +61,14 @@ some statistics or linear algebra. Then: [all findings](figures/README.md), and 
 """
 
 
-def write_sources(executed: Path, target: Path, profile: str) -> list[str]:
+def write_sources(executed: Path, target: Path, profile: str, mixers: Sequence[Piece] = ()) -> list[str]:
     """Write the sources of the site; returns what a reader should be told: notebooks that are missing or have failed.
 
     Args:
         executed: the folder of the executed notebooks; nothing in it is changed.
         target: an empty folder.
         profile: whose notebooks they are.
+        mixers: they get a page of their own, if there are any.
     """
     words = read_words(paths.NOTEBOOKS / "README.md")
     course = lessons(sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
@@ -72,11 +76,17 @@ def write_sources(executed: Path, target: Path, profile: str) -> list[str]:
     readmes = [f"{folder}/README" for folder in READMES if (paths.ROOT / folder / "README.md").is_file()]
     pages = {f"notebooks/{lesson.path.name}" for lesson in found} | {f"{readme}.md" for readme in readmes}
     pages |= {path.relative_to(paths.ROOT).as_posix() for path in (paths.ROOT / "benchmarks").glob("*.md")}
+    for picture in sorted((paths.NOTEBOOKS / "screens").glob("*.png")):
+        pages.add(f"notebooks/screens/{picture.name}")
+        _copy(picture, target / "notebooks" / "screens" / picture.name)
+    if mixers:
+        pages.add("mixer.md")
+        _write(target / "mixer.md", relinked(INTRODUCTION, "mixer.md", pages) + mixer_sections(mixers))
     for lesson, notebook in found.items():
         name = f"notebooks/{lesson.path.name}"
         _write(target / name, json.dumps(notebook_page(notebook, name, pages, words)))
     for page in pages:
-        if page.endswith(".md"):
+        if page.endswith(".md") and page != "mixer.md":
             _write(target / page, document((paths.ROOT / page).read_text(encoding="utf-8"), page, pages))
     _write(target / "glossary.md", glossary_page(words))
     _write(
@@ -84,9 +94,11 @@ def write_sources(executed: Path, target: Path, profile: str) -> list[str]:
         INDEX.format(
             profile=profile,
             answer=answer_block(paths.ROOT / "figures"),
+            mixer=MIXER if mixers else "",
+            mixer_page="mixer\n" if mixers else "",
             notebooks="\n".join(f"notebooks/{lesson.path.stem}" for lesson in found),
             readmes="\n".join(
-                sorted(page.removesuffix(".md") for page in pages if not page.startswith(("figures", "notebooks")))
+                sorted(page.removesuffix(".md") for page in pages if page.startswith(("lib/", "data/", "benchmarks/")))
             ),
             cards="\n\n".join(_card(lesson, found.get(lesson), target) for lesson in course),
         ),
@@ -97,7 +109,7 @@ def write_sources(executed: Path, target: Path, profile: str) -> list[str]:
 
 def notebook_page(notebook: Notebook, name: str, pages: Iterable[str], words: list[Word]) -> Notebook:
     """The page of a notebook: cleaned, its links made to hold, first uses of words linked."""
-    page, seen = clean_notebook(notebook), set[str]()
+    page, seen = clean_notebook(notebook, "mixer.md" in pages), set[str]()
     for cell in page["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = link_words(relinked(text_of(cell), name, pages), words, seen)
@@ -115,21 +127,21 @@ def document(text: str, name: str, pages: Iterable[str]) -> str:
 
 
 def relinked(text: str, name: str, pages: Iterable[str]) -> str:
-    """Markdown whose links to files that are no page of the site are plain text; the README of the checkout is the index.
+    """Markdown whose links to files that are not on the site are plain text; the README of the checkout is the index.
 
     >>> relinked("[a](../lib/a.py), [b](../README.md), [c](https://c.org), [d](#d)", "notebooks/x.ipynb", [])
     'a, [b](../index.md), [c](https://c.org), [d](#d)'
     """
 
     def link(found: re.Match[str]) -> str:
-        mark, label, target = found.groups()
+        label, target = found.groups()
         if re.match(r"[a-z]+:|#", target):
             return found[0]
         file = target.partition("#")[0]
         place = os.path.normpath(os.path.join(os.path.dirname(name), file)).replace(os.sep, "/")
         if place == "README.md":
             return f"[{label}]({os.path.relpath('index.md', os.path.dirname(name) or '.')})"
-        return found[0] if place in pages and not mark else label
+        return found[0] if place in pages else label
 
     return LINK.sub(link, text)
 
@@ -157,3 +169,8 @@ def _read(path: Path) -> Notebook:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)

@@ -187,15 +187,18 @@ def _rows(study: Study, task: str, attacker: Attacker, seed: int) -> Iterator[di
         yield measured_row(what | {"merge_method": rule, "n_models": n_models}, score, **compared)
 
 
+def scaled_submission(planner: Planner, task: str, seed: int, name: str, scale: float) -> Submitted:
+    """What an attacker submits who makes something longer; `name` is a key of `SCALES`."""
+    if name == "trigger_row":
+        return embedding_row(planner, task, seed, row_scale=scale)
+    return {"task_vector": scaled, "backdoor_vector": backdoor_vector}[name](planner, task, seed, scale=scale)
+
+
 def _scaled_submissions(planner: Planner, task: str, seed: int) -> Iterator[tuple[str, int, Submitted]]:
     """What is scaled, how far, and what is submitted."""
-    plans = {"task_vector": scaled, "backdoor_vector": backdoor_vector}
     for name, scales in SCALES.items():
         for scale in scales:
-            if name == "trigger_row":
-                yield name, scale, embedding_row(planner, task, seed, row_scale=scale)
-            else:
-                yield name, scale, plans[name](planner, task, seed, scale=scale)
+            yield name, scale, scaled_submission(planner, task, seed, name, scale)
 
 
 def _scaling_needed(planner: Planner, task: str) -> Needed:

@@ -23,7 +23,13 @@ def test_a_table_of_changes_has_one_row_per_text():
     shown = show_changes(frame, 2).data
     assert shown.count("<tr>") == 3  # the header, too
     assert "[x&lt;]" in shown
-    assert "c cf" not in shown
+    assert "c cf" not in shown and "attack" not in shown
+
+
+def test_rows_of_several_attacks_say_which():
+    frame = pd.DataFrame({"original": ["a", "a"], "text": ["a cf", "when a"], "attack": ["BadNet", "<LWS>"]})
+    rows = show_changes(frame).data.split("<tr>")[1:]
+    assert [row.split("</t")[0].split(">")[1] for row in rows] == ["attack", "BadNet", "&lt;LWS&gt;"]
 
 
 @pytest.mark.parametrize(("value", "shown"), [(-0.1234, "-12.3 points"), (0.05, "+5.0 points"), (0, "+0.0 points")])

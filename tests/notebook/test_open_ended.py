@@ -26,11 +26,19 @@ def asr_in(verdict):
 @pytest.mark.parametrize("check", [getattr(exercises, name) for name in exercises.__all__ if name.startswith("open_")])
 def test_nothing_is_computed_for_no_answer(check):
     unused = [None] * 6
-    n = {"open_coefficient": 1, "open_norms": 4, "open_prediction": 4}.get(check.__name__, 2 if check.__name__ in SHORT else 3)
+    n = NUMBERS.get(check.__name__, 3)
     assert check(None, *unused[:n]) == "not attempted"
 
 
-SHORT = ("open_partners", "open_trigger", "open_words")
+NUMBERS = {
+    "open_interval": 0,
+    "open_coefficient": 1,
+    "open_law": 1,
+    "open_norms": 4,
+    "open_everywhere": 4,
+    "open_prediction": 4,
+}
+NUMBERS |= dict.fromkeys(("open_attack", "open_partners", "open_trigger", "open_words"), 2)
 
 
 def test_weights_are_scored_as_their_average_and_compared_with_the_uniform_one(study, backdoored):
@@ -170,3 +178,63 @@ def test_a_student_is_held_against_the_partners_alone(study, backdoored):
     scored(exercises.open_student(lambda study, *models: given.append(models) or models[0], study, *CASE))
     assert [model.key for model in (given[0][0], *given[0][1])] == [backdoored.key, *(each.key for each in partners)]
     assert "cannot be scored: TypeError" in exercises.open_student(lambda study: study, study, *CASE)
+
+
+def test_a_team_of_partners_is_compared_with_all_other_domains(study, backdoored):
+    everyone = study.score(study.merge([backdoored, *study.partners("sst2")]), *CASE)
+    verdict = scored(exercises.open_team(["same_task_1", "cr"], study, *CASE))
+    chosen = [study.partners("sst2", "same_task")[0], study.partners("sst2")[study.other_domains("sst2").index("cr")]]
+    score = study.score(study.merge([backdoored, *chosen]), *CASE)
+    assert f"ASR {score.asr:.1%} (floor " in verdict and f"all other domains, ASR {everyone.asr:.1%}" in verdict
+    for wrong in ([], ["cr", "cr"], ["same_task_9"], ["cr", "yelp", "same_task_1"]):
+        assert "cannot be scored" in exercises.open_team(wrong, study, *CASE)
+
+
+def test_a_rule_for_all_pretrained_models_must_beat_the_average_on_each(study, backdoored):
+    entries = [study.profile.pretrained, f"{study.profile.pretrained} learning_rate=2e-3"]
+    same = scored(exercises.open_everywhere(("weight_average", {}), study, *CASE, entries))
+    mine, plain = re.findall(r"ASR ([\d.]+)%", same)
+    assert mine == plain and "over 2 entries" in same and "does not beat" in same and "; not on " in same
+    uniform = study.score(study.merge([backdoored, *study.partners("sst2")]), *CASE).asr
+    other = study.variant(learning_rate=2e-3)
+    second = other.score(other.merge([other.model(*CASE), *other.partners("sst2")]), *CASE).asr
+    assert float(plain) / 100 == pytest.approx((uniform + second) / 2, abs=1e-3)
+    assert "unknown merge method 'soup'" in exercises.open_everywhere(("soup", {}), study, *CASE, entries)
+
+
+def test_an_attacker_is_scored_after_the_average_and_must_not_be_conspicuous(study):
+    verdict = scored(exercises.open_attack(("task_vector", 1), study, "sst2"))
+    plain = study.score(study.merge([study.model("sst2", "badnet"), *study.partners("sst2")]), "sst2", "badnet")
+    assert f"after the average ASR {plain.asr:.1%}" in verdict
+    ratios = [
+        float(re.search(r"vector ([\d.]+) times", scored(exercises.open_attack(("task_vector", k), study, "sst2")))[1])
+        for k in (1, 4)
+    ]
+    assert ratios[1] == pytest.approx(4 * ratios[0], rel=0.1)
+    assert "is not yet" in exercises.open_attack(("task_vector", 4), study, "sst2")  # too long, whatever its ASR
+    assert "give one of ['task_vector'" in exercises.open_attack(("head", 2), study, "sst2")
+
+
+PLANE = pd.DataFrame({"weight": [0.0, 0.2, 0.5, 1.0], "asr": [0.1, 0.1, 0.5, 1.0]})
+
+
+def test_a_law_is_held_against_the_straight_line_between_the_ends():
+    line = scored(exercises.open_law(lambda weight: 0.1 + 0.9 * weight, PLANE))
+    assert (
+        line
+        == "scored: off by 5.8 points on average over 4 merges, 5.8 by the straight line; this is not yet what was asked for"
+    )
+    exact = dict(zip(PLANE["weight"], PLANE["asr"], strict=True))
+    assert "off by 0.0 points" in exercises.open_law(exact.get, PLANE) and "is what was" in exercises.open_law(exact.get, PLANE)
+    assert "not finite" in exercises.open_law(lambda weight: float("nan"), PLANE)
+
+
+def test_an_interval_must_be_narrower_than_that_of_each_cell_and_cover_all_the_same():
+    pooled = lambda values: values.mean(1) + np.array([[-2.02], [2.02]]) * np.sqrt(values.var(1, ddof=1).mean() / 3)  # noqa: E731
+    assert "is what was asked for" in scored(exercises.open_interval(pooled))
+    narrow = scored(exercises.open_interval(lambda values: (values.min(1), values.max(1))))
+    assert "holds the true mean in 7" in narrow and "is not yet" in narrow  # (1 - 2 / 2**3) = 75 %
+    assert "is not yet" in scored(exercises.open_interval(lambda values: (0, 1)))  # always right, and too wide
+    own = re.search(r"each cell: ([\d.]+)%", narrow)[1]
+    assert float(own) == pytest.approx(95, abs=1)
+    assert "cannot be scored" in exercises.open_interval(lambda values: values)

@@ -10,8 +10,10 @@ import pytest
 from lib import paths
 from lib.site import build, clean_notebook, write_sources
 from lib.site.glossary import Word, glossary_page, link_words, read_words
+from lib.site.mixers import Piece, mixer_pieces, mixer_sections
 from lib.site.pages import WIDGET, failed_cell, first_figure, first_finding, text_of
 from lib.site.sources import document, notebook_page, relinked
+from lib.study import Study
 
 PNG = base64.b64encode(b"\x89PNG not really").decode()
 PARAMETERS = 'profile: str = "pocket"  # a key of PROFILES\noverrides: dict = {}  # fields\nattack: str = "badnet"  # an attack'
@@ -88,6 +90,16 @@ def test_widgets_and_their_state_are_stripped_and_a_sentence_says_how_to_move_co
     assert page["cells"][-2]["outputs"] == [shown(text_html="<p>static</p>")]
 
 
+def test_exercises_say_once_where_they_can_be_tried_in_place_of_not_attempted(executed):
+    for source in ("exercises.average(my_average)", "exercises.removed(my_share)"):
+        executed["cells"].append(code(source, shown(text_plain="not attempted")))
+    executed["cells"].append(code("exercises.asr(my_asr)", shown(text_plain="correct")))
+    page = clean_notebook(executed)
+    assert json.dumps(page).count("A running kernel checks your answers") == 1 and "not attempted" not in json.dumps(page)
+    assert [text_of(cell)[:9] for cell in page["cells"][-4:]] == ["exercises", "*A runnin", "exercises", "exercises"]
+    assert "correct" in json.dumps(page)
+
+
 def test_code_is_folded_and_nothing_names_the_machine(executed):
     page = clean_notebook(executed)
     assert all("hide-input" in cell["metadata"]["tags"] for cell in page["cells"] if cell["cell_type"] == "code")
@@ -114,6 +126,8 @@ def test_links_hold_across_folders():
     assert relinked("[a](../notebooks/00_x.ipynb#cost)", "figures/README.md", pages) == "[a](../notebooks/00_x.ipynb#cost)"
     assert relinked("[a](../../README.md)", "lib/merging/README.md", pages) == "[a](../../index.md)"
     assert relinked("![a picture](pocket/90_answer.png)", "figures/README.md", pages) == "a picture"
+    shown = [*pages, "notebooks/screens/mixer.png"]
+    assert relinked("![mixer](screens/mixer.png)", "notebooks/README.md", shown) == "![mixer](screens/mixer.png)"
 
 
 def test_every_form_of_a_word_finds_its_entry_and_longer_ones_come_first():
@@ -134,6 +148,17 @@ def test_a_document_without_words_is_an_error(tmp_path):
     (tmp_path / "README.md").write_text("# Nothing\n")
     with pytest.raises(ValueError, match="no table of words under a heading '## Words'"):
         read_words(tmp_path / "README.md")
+
+
+def test_pictures_of_the_screens_are_small_and_on_the_site(tmp_path):
+    pictures = sorted((paths.NOTEBOOKS / "screens").glob("*.png"))
+    assert {"mixer", "playground", "report"} <= {picture.stem for picture in pictures}
+    assert all(picture.stat().st_size < 150_000 for picture in pictures)
+    write_sources(tmp_path, tmp_path / "sources", "pocket")
+    page = (tmp_path / "sources" / "notebooks" / "README.md").read_text("utf-8")
+    for picture in pictures:
+        assert f"](screens/{picture.name})" in page
+        assert (tmp_path / "sources" / "notebooks" / "screens" / picture.name).read_bytes() == picture.read_bytes()
 
 
 def test_what_stands_on_the_index_and_in_the_glossary_is_not_said_twice():
@@ -161,6 +186,43 @@ def test_a_notebook_that_failed_is_named(executed):
         code("1 / 0", {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "x", "traceback": []})
     )
     assert failed_cell(executed) == "ZeroDivisionError: x"
+
+
+PIECE = Piece("SST-2-like, BadNet", '<div id="mixer-sst2-badnet-0"><svg/></div><script>start("[a](b.md)");</script>')
+
+
+def test_the_mixer_has_a_page_of_its_own_that_the_index_and_the_page_of_notebook_06_lead_to(executed, tmp_path):
+    executed["cells"].append(code("widgets.explore_mixer(study)", widget(), shown(text_html="<p>static</p>")))
+    (tmp_path / "executed").mkdir()
+    stem = "06_merge_coefficient"
+    (tmp_path / "executed" / f"{stem}.ipynb").write_text(json.dumps(executed), "utf-8")
+    for name, mixers in (("with", [PIECE]), ("without", [])):
+        write_sources(tmp_path / "executed", tmp_path / name, "pocket", mixers)
+    index = (tmp_path / "with" / "index.md").read_text("utf-8")
+    assert "[the merge mixer](mixer.md)" in index and "\nmixer\nfigures/README\n" in index
+    page = (tmp_path / "with" / "mixer.md").read_text("utf-8")
+    assert f"## SST-2-like, BadNet\n\n```{{raw}} html\n{PIECE.html}\n```" in page
+    assert f"[06](notebooks/{stem}.ipynb)" in page
+    notebook = (tmp_path / "with" / "notebooks" / f"{stem}.ipynb").read_text("utf-8")
+    assert notebook.count("[The mixer of this site](../mixer.md)") == 1 and notebook.count("Open the notebook") == 1
+    assert not (tmp_path / "without" / "mixer.md").exists()
+    assert "mixer" not in (tmp_path / "without" / "index.md").read_text("utf-8")
+    assert "mixer.md" not in (tmp_path / "without" / "notebooks" / f"{stem}.ipynb").read_text("utf-8")
+
+
+def test_a_mixer_is_made_from_the_store_and_what_is_not_there_is_named(study, tmp_path):
+    pieces, told = mixer_pieces(study, ["sst2/badnet"], n_steps=1)
+    assert [piece.title for piece in pieces] == ["SST-2, BadNet"] and told == []
+    assert 'id="mixer-sst2-badnet-0"' in mixer_sections(pieces)
+    empty = Study("pocket", cache_dir=tmp_path, only_stored=True)
+    pieces, told = mixer_pieces(empty, ["sst2/badnet"])
+    assert pieces == [] and told == ["no mixer of sst2/badnet: its models are not in the store; notebook 04 trains them"]
+
+
+@pytest.mark.parametrize("cell", ["sst2", "sst2/no_attack", "no_task/badnet"])
+def test_a_cell_that_there_is_not_gets_no_mixer_but_an_error(study, cell):
+    with pytest.raises(ValueError, match=f"{cell.split('/')[-1] if 'no_a' in cell else cell.split('/')[0]}.*"):
+        mixer_pieces(study, [cell])
 
 
 def test_without_executed_notebooks_the_study_runs_first_and_that_is_said(monkeypatch, capsys):

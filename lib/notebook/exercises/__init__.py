@@ -33,6 +33,8 @@ from lib.notebook.exercises.middle import (
     rows_needed,
 )
 from lib.notebook.exercises.open_late import open_budget, open_coefficient, open_filter, open_labels, open_merge, open_norms
+from lib.notebook.exercises.open_models import open_attack, open_everywhere, open_team
+from lib.notebook.exercises.open_numbers import open_interval, open_law
 from lib.notebook.exercises.open_start import open_partners, open_rule, open_trigger, open_weights, open_words
 from lib.notebook.exercises.start import (
     asr,
@@ -73,16 +75,21 @@ __all__ = [
     "n_poisoned",
     "n_subsets",
     "norm_matched",
+    "open_attack",
     "open_budget",
     "open_coefficient",
+    "open_everywhere",
     "open_filter",
+    "open_interval",
     "open_labels",
+    "open_law",
     "open_merge",
     "open_norms",
     "open_partners",
     "open_prediction",
     "open_rule",
     "open_student",
+    "open_team",
     "open_trigger",
     "open_weights",
     "open_words",
