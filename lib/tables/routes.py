@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Model
@@ -109,11 +110,7 @@ def _checked(planner: Planner, entry: str) -> str:
 
 
 def _is_bundled(name: str) -> bool:
-    try:
-        resolve_pretrained(name)
-    except ValueError:
-        return False
-    return "/" not in name
+    return "/" not in name and Path(resolve_pretrained(name)).is_dir()
 
 
 def pretrained_name(planner: Planner, entry: str) -> str:

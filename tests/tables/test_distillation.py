@@ -142,6 +142,15 @@ def test_routes_go_from_the_own_architecture_to_others_and_back():
     assert routes(planner, "pocket-llama", "pocket-bert-small")[-1] == Route("", "pocket-bert-small", "other_pretraining")
 
 
+def test_a_second_pretraining_takes_part_by_itself_only_if_it_is_bundled(tmp_path, monkeypatch):
+    planner = Study("pocket", pretrained="pocket-llama").planner
+    assert routes(planner, "pocket-roberta", "auto") == routes(planner, "pocket-roberta", "none")
+    (tmp_path / "pocket-llama-seed-1").mkdir()
+    (tmp_path / "pocket-llama-seed-1" / "config.json").write_text("{}")
+    monkeypatch.setattr("lib.models.pretrained.POCKET", tmp_path)
+    assert routes(planner, "pocket-roberta", "auto")[-1] == Route("", "pocket-llama-seed-1", "other_pretraining")
+
+
 @pytest.mark.parametrize(
     ("students", "second", "message"),
     [
