@@ -51,6 +51,7 @@ def test_there_are_notebooks_and_each_has_its_solutions():
         "11",
         "12",
         "14",
+        "17",
         "90",
     ]
     assert [path.stem for path in SOLUTIONS] == [path.stem for path in NUMBERED]

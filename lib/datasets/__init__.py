@@ -3,7 +3,7 @@
 May import: `folders`, `paths`.
 """
 
-from lib.datasets.draws import SAME_TASK_SEED_STEP, dealt_sample, draw_number
+from lib.datasets.draws import SAME_TASK_SEED_STEP, dealt_sample, draw_number, part_of
 from lib.datasets.known import distance_of, domains_of, get_spec, task_of, task_spec
 from lib.datasets.load import SPLITS, Dataset, data_fingerprint, format_texts, load_dataset, pocket_dataset, rows_of_seed
 from lib.datasets.reading import normalise
@@ -28,6 +28,7 @@ __all__ = [
     "load_dataset",
     "normalise",
     "other_domains",
+    "part_of",
     "pocket_dataset",
     "rows_of_seed",
     "task_of",

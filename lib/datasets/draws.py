@@ -80,6 +80,30 @@ def dealt_sample(frame: pd.DataFrame, n: int, draw: int) -> pd.DataFrame:
     return frame.iloc[rng.permutation(np.concatenate(hands))].reset_index(drop=True)
 
 
+def part_of(frame: pd.DataFrame, n: int = 0, without_label: int = -1) -> pd.DataFrame:
+    """Some rows of a draw, so that a part is as disjoint from other draws as the whole.
+
+    Args:
+        frame: rows with a `label`.
+        n: rows to keep, with the label shares of the whole; 0: all.
+        without_label: a label whose rows are left out first; -1: none.
+
+    Raises:
+        ValueError: for more rows than there are, or a label that no row has.
+
+    >>> rows = pd.DataFrame({"text": list("abcdef"), "label": [0, 0, 0, 0, 1, 1]})
+    >>> sorted(part_of(rows, 3)["label"]), sorted(part_of(rows, without_label=1)["text"])
+    ([0, 0, 1], ['a', 'b', 'c', 'd'])
+    """
+    if without_label >= 0:
+        if without_label not in set(frame["label"]):
+            raise ValueError(f"no row has the label {without_label}; found {sorted(set(frame['label']))}")
+        frame = frame[frame["label"] != without_label].reset_index(drop=True)
+    if n < 0 or n > len(frame):
+        raise ValueError(f"cannot keep {n} of {len(frame)} rows; give 0 for all, or at most {len(frame)}")
+    return dealt_sample(frame, n, 0) if n else frame
+
+
 def _hand(n: int, n_rows: int, draw: int, label: int) -> np.ndarray:
     """The cards of one draw: all draws before it are dealt first."""
     rng = np.random.default_rng([DEALING_SEED, label])

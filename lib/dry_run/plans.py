@@ -149,6 +149,16 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
         _needs(tables.detection_table, _task, _parameter("rows")),
         lambda planner, p: tables.composition_table.needed(planner, p["task"]) if p["rows"] == "all" else Needed(),
     ),
+    "17": (
+        _needs(
+            tables.deciding_table,
+            _tasks,
+            _attacks,
+            _parameter("few_rows"),
+            _parameter("more_rows"),
+            _parameter("lacking_label"),
+        ),
+    ),
 }
 
 

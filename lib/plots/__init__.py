@@ -8,6 +8,7 @@ from lib.plots.architectures import plot_architectures, plot_heads
 from lib.plots.attacks import plot_attacks, plot_loss_curves
 from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
 from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
+from lib.plots.deciding import plot_deciding, plot_partner_strength
 from lib.plots.defenses import plot_defenses
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
@@ -35,6 +36,7 @@ __all__ = [
     "plot_coefficient",
     "plot_collusion",
     "plot_composition",
+    "plot_deciding",
     "plot_defenses",
     "plot_detection",
     "plot_domains",
@@ -48,6 +50,7 @@ __all__ = [
     "plot_merging_by_attack",
     "plot_methods",
     "plot_partner_kinds",
+    "plot_partner_strength",
     "plot_plane",
     "plot_poisoning_rates",
     "plot_scaling",

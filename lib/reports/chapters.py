@@ -13,6 +13,7 @@ from lib.reports import grids, later_sentences, sentences
 from lib.reports.reading import Part
 from lib.tables import (
     composition_findings,
+    deciding_findings,
     defense_findings,
     detection_findings,
     headline_findings,
@@ -128,6 +129,10 @@ CHAPTERS = (
             Part("07_partner_kinds", sentences.partner_kinds),
             Part("07_domains", _distances, ("n_near", "partners_only_cacc")),
         ),
+    ),
+    Chapter(
+        "Is the price the merge's, the weakness's, or the domain's? (notebook 17)",
+        (Part("17_partners", deciding_findings, ("partner_cacc",)),),
     ),
     Chapter(
         "What if the partners are backdoored, too? (notebook 08)",

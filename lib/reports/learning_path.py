@@ -18,7 +18,7 @@ WORDS_PER_LINE = 10
 LEVELS = {1: "start", 2: "middle", 3: "advanced"}
 # How hard a notebook is: 1 needs nothing but the one before, 2 the words of 00 to 04, 3 some statistics or linear algebra.
 LEVEL_OF = {"00": 1, "01": 1, "02": 1, "03": 1, "04": 2, "05": 3, "06": 3, "07": 2, "08": 2, "09": 2, "10": 2, "11": 2, "12": 2}
-LEVEL_OF |= dict.fromkeys(("13", "14", "15", "16", "90"), 3)
+LEVEL_OF |= dict.fromkeys(("13", "14", "15", "16", "17", "90"), 3)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lib.metrics.variation import explained_shares
 from lib.reports.reading import markdown_table, percent, read
+from lib.tables.deciding import STRONG, removed_and_price
 
 POCKET, REAL = "pocket", "small"
 DECODERS = ("llama", "mistral", "gpt2")  # of `model_type`
@@ -37,6 +38,9 @@ def answer_block(figures: Path) -> str:
         return " ".join(sentences)
     sentences.append(f"On real data with a small real encoder it takes {_before_and_after(real)}")
     sentences.append(_conclusion(pocket.iloc[-1], real.iloc[-1]))
+    partners = [read(figures / place, "17_partners") for place in (POCKET, REAL)]
+    if all(table is not None and removed_and_price(table, STRONG)[1] >= 0 for table in partners):
+        sentences.append("Well-trained models of the task itself, as partners, cost nothing on either (third finding).")
     return " ".join(sentences)
 
 
@@ -107,9 +111,9 @@ def _weight(plane: pd.DataFrame) -> str:
     return f"{percent(shares['weight'])} %"
 
 
-def _most_accurate(chosen: pd.DataFrame) -> str:
-    rows = chosen[(chosen["partners"] == "other_domains") & (chosen["choice"] == "highest accuracy")]
-    return f"{percent(rows['asr'].mean())} %"
+def _own_task(partners: pd.DataFrame) -> str:
+    removed, change = removed_and_price(partners, STRONG)
+    return f"{percent(removed)} %, {100 * change:+.1f} points"
 
 
 def _majority(collusion: pd.DataFrame) -> str:
@@ -129,11 +133,11 @@ FINDINGS = (
         "Averaging removes most of the backdoor: share of the removable ASR that is gone", "90", "90_headline", _removed
     ),
     Headline("The price: change of the clean accuracy, with its 95 % interval", "90", "90_headline", _cost),
+    Headline("The same two with four well-trained models of the task itself as partners", "17", "17_partners", _own_task),
     Headline(
         "The weight of the backdoored model counts, not the number of its partners: share of the variation of the ASR that "
         "follows the weight", "07", "07_plane", _weight,
     ),
-    Headline("Accuracy is a poor guide: ASR at the most accurate coefficient", "06", "06_chosen", _most_accurate),
     Headline("Partners with the same backdoor protect it: ASR if most models share it", "08", "08_collusion", _majority),
     Headline("Small decoders stay backdoored more than encoders: their mean ASR", "11", "11_architectures", _decoders),
 )  # fmt: skip

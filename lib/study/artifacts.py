@@ -15,7 +15,7 @@ import pandas as pd
 from lib import paths
 from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
 from lib.attacks.published import PublishedAttack, load_published
-from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_texts, rows_of_seed, task_spec
+from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_texts, part_of, rows_of_seed, task_spec
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile
 from lib.study.plugins import load_plugins, resolve_plugins
@@ -108,7 +108,8 @@ def kept_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
 def _drawn_rows(recipe: DataRecipe, locations: Locations) -> pd.DataFrame:
     check_files(recipe, locations)
     drawn = (recipe.dataset, recipe.source, recipe.split, recipe.n, recipe.seed)
-    return rows_of_seed(*drawn, locations.data_dir, recipe.pair_mode, recipe.text_format, recipe.n_partners)
+    rows = rows_of_seed(*drawn, locations.data_dir, recipe.pair_mode, recipe.text_format, recipe.n_partners)
+    return part_of(rows, recipe.kept, recipe.without_label)
 
 
 def check_files(recipe: DataRecipe, locations: Locations) -> None:

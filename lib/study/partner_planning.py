@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lib.datasets import SAME_TASK_SEED_STEP, domains_of, get_spec
@@ -26,6 +27,23 @@ def plan_partners(planner: Planner, task: str, partners: str, seed: int) -> list
     if partners in DISTANCES:
         return [planner.recipe(domain, seed=seed) for domain in domains_at(planner, task, partners)]
     raise ValueError(f"unknown partners {partners!r}; choose from {[*PARTNERS, *DISTANCES]}")
+
+
+def with_part_of_rows(recipe: ModelRecipe, kept: int = 0, without_label: int = -1) -> ModelRecipe:
+    """The same training on a part of its rows: what makes a model of the task a weak partner.
+
+    Args:
+        recipe: of a model.
+        kept: how many of its rows it keeps; 0: all.
+        without_label: a label that it never sees; -1: none.
+
+    Raises:
+        ValueError: for a negative number of rows, or more than the model has.
+    """
+    n = recipe.data.n
+    if kept < 0 or (n and kept > n):
+        raise ValueError(f"cannot keep {kept} of {n} training rows of {recipe.name}; give 0 for all, or 1 to {n}")
+    return replace(recipe, data=replace(recipe.data, kept=kept, without_label=without_label))
 
 
 def plan_domains(planner: Planner, task: str) -> list[str]:

@@ -71,6 +71,8 @@ class DataRecipe(Recipe):
     seed: int
     text_format: str = "as_is"
     n_partners: int = 0  # of real rows: partners of a case for which rows are set aside beside the victim's
+    without_label: int = -1  # a label whose rows are left out of the `n`; -1: none
+    kept: int = 0  # of the `n` rows, how many are kept, with the label shares of all; 0: every one
 
 
 @dataclass(frozen=True)

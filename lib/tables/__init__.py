@@ -12,6 +12,7 @@ from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.composition import composition_table
 from lib.tables.composition_findings import composition_findings
+from lib.tables.deciding import deciding_findings, deciding_parts, deciding_table
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
 from lib.tables.detection import detection_findings, detection_table
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
@@ -46,6 +47,9 @@ __all__ = [
     "compared_with_merging",
     "composition_findings",
     "composition_table",
+    "deciding_findings",
+    "deciding_parts",
+    "deciding_table",
     "defense_findings",
     "defense_means",
     "defenses_table",

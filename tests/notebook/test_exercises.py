@@ -54,6 +54,19 @@ def test_values_are_compared_with_the_library(check, inputs, right, wrong):
     assert check(wrong, *inputs).startswith(f"{wrong!r} is not right yet: ")
 
 
+def test_parts_of_a_price_begin_where_the_one_before_ends():
+    assert exercises.parts_of_price(lambda a, b, c: [a, b - a, c - b]) == "correct"
+    assert "each of these holds the parts before it" in exercises.parts_of_price(lambda a, b, c: [a, b, c])
+    assert "begins where the second ends" in exercises.parts_of_price(lambda a, b, c: [a, b - a, c - a])
+
+
+def test_a_match_may_lie_above_the_goal():
+    assert exercises.matching_size(lambda found, goal: min(found, key=lambda n: abs(found[n] - goal))) == "correct"
+    below = lambda found, goal: max([n for n in found if found[n] <= goal], default=min(found))  # noqa: E731
+    assert "although a size there may be nearer" in exercises.matching_size(below)
+    assert "the largest number of rows" in exercises.matching_size(lambda found, goal: max(found))
+
+
 def test_three_reductions_want_all_three():
     assert exercises.three_reductions(None) == "not attempted"
     assert exercises.three_reductions([0.5, 0.55, 2 / 3]) == "correct"

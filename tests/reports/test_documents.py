@@ -76,18 +76,18 @@ def test_every_number_of_the_findings_is_in_the_tables():
     expected = []
     for place in ("pocket", "small"):
         mean = table(place, "90_headline").iloc[-1]
-        chosen = table(place, "06_chosen")
-        accurate = chosen[(chosen["choice"] == "highest accuracy") & (chosen["partners"] == "other_domains")]["asr"]
+        own = table(place, "17_partners").query("partners == 'same_task'").mean(numeric_only=True)
+        gone = (own["backdoored_asr"] - own["asr"]) / (own["backdoored_asr"] - own["asr_floor"])
         cost = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
-        expected.append([shown(mean["removed_share"]), cost, shown(accurate.mean())])
+        expected.append([shown(mean["removed_share"]), cost, [*shown(gone), f"{100 * own['cacc_change']:+.1f}"]])
     collusion, last = table("pocket", "08_collusion"), table("pocket", "11_architectures").query("n_models == 5")
     shared = collusion[(collusion["merge_method"] == "weight_average") & (collusion["n_backdoored"] == 3)]["asr"]
     decoders = last[last["architecture"].str.contains("llama|mistral")]["asr"]
     weight = re.search(r"explains ([\d.]+)%", (FIGURES / "README.md").read_text("utf-8"))[1]  # of the ASR, the first such line
     rows = [line.split(" | ") for line in block("findings").splitlines()[2:]]
     pocket, real = ([re.findall(NUMBER, row[column]) for row in rows] for column in (1, 2))
-    assert pocket == [*expected[0][:2], [weight], expected[0][2], shown(shared.mean()), shown(decoders.mean())]
-    assert real == [*expected[1][:2], [], expected[1][2], [], []]  # what was not run on real data has no number
+    assert pocket == [*expected[0], [weight], shown(shared.mean()), shown(decoders.mean())]
+    assert real == [*expected[1], [], [], []]  # what was not run on real data has no number
 
 
 def test_what_was_not_run_on_real_data_is_said_to_be_missing():

@@ -45,6 +45,19 @@ def test_a_folder_without_tables_says_so_in_every_place(tmp_path):
     assert findings_block(tmp_path).count("not run") == 2 * 6
 
 
+def test_that_partners_of_the_task_cost_nothing_is_said_only_if_both_tables_say_so(tmp_path):
+    for place in ("pocket", "small"):
+        (tmp_path / place).mkdir()
+        for name in ("90_headline", "17_partners"):
+            pd.read_csv(paths.ROOT / "figures" / place / f"{name}.csv").to_csv(tmp_path / place / f"{name}.csv", index=False)
+    assert "cost nothing on either" in answer_block(tmp_path)
+    partners = pd.read_csv(tmp_path / "small" / "17_partners.csv")
+    partners.assign(cacc_change=-0.01).to_csv(tmp_path / "small" / "17_partners.csv", index=False)
+    assert "cost nothing" not in answer_block(tmp_path)
+    (tmp_path / "small" / "17_partners.csv").unlink()
+    assert "cost nothing" not in answer_block(tmp_path)
+
+
 def test_a_folder_without_all_attackers_has_no_word_on_protection(tmp_path):
     assert "was not measured" in protection_block(tmp_path)
     limits = pd.read_csv(paths.ROOT / "figures" / "pocket" / "14_limits.csv")

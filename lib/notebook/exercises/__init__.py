@@ -9,7 +9,9 @@ from lib.notebook.exercises.late import (
     clipped_length,
     factor_error,
     filtered_cacc,
+    matching_size,
     norm_matched,
+    parts_of_price,
     replacement_scale,
     seeds_needed,
     share_of_length,
@@ -28,7 +30,7 @@ from lib.notebook.exercises.middle import (
     partner_weight,
     rows_needed,
 )
-from lib.notebook.exercises.open_late import open_budget, open_coefficient, open_filter, open_merge, open_norms
+from lib.notebook.exercises.open_late import open_budget, open_coefficient, open_filter, open_labels, open_merge, open_norms
 from lib.notebook.exercises.open_models import open_attack, open_everywhere, open_team
 from lib.notebook.exercises.open_numbers import open_interval, open_law
 from lib.notebook.exercises.open_start import open_partners, open_rule, open_trigger, open_weights, open_words
@@ -62,6 +64,7 @@ __all__ = [
     "lowest_rate",
     "majority",
     "majority_accuracy",
+    "matching_size",
     "merge_agreeing",
     "models_needed",
     "n_poisoned",
@@ -73,6 +76,7 @@ __all__ = [
     "open_everywhere",
     "open_filter",
     "open_interval",
+    "open_labels",
     "open_law",
     "open_merge",
     "open_norms",
@@ -83,6 +87,7 @@ __all__ = [
     "open_weights",
     "open_words",
     "partner_weight",
+    "parts_of_price",
     "removed",
     "replacement_scale",
     "rows_needed",

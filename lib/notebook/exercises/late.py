@@ -1,4 +1,4 @@
-"""Exercises of notebooks 10 to 90: lengths of task vectors, adapters, filters, limits, and how to speak of a reduction."""
+"""Exercises of notebooks 10 to 90: lengths of task vectors, adapters, filters, limits, prices, how to speak of a reduction."""
 
 from __future__ import annotations
 
@@ -129,3 +129,32 @@ def seeds_needed(answer: int | None, level: float) -> str:
     expected = next(n for n in range(1, 64) if 2 / 2**n < level)
     mistakes = [(expected - 1, "this is enough for a one-sided test, or it reaches the level without going below it")]
     return value(answer, expected, mistakes)
+
+
+@exercise("The parts add up to the last price.", "What does each step from one price to the next change?")
+def parts_of_price(answer: Callable[..., Sequence[float]] | None) -> str:
+    """Notebook 17: `answer(strong, matched, domains)` gives the parts of merge, weakness and domain in the last."""
+    mistakes = [
+        (lambda strong, matched, domains: [strong, matched, domains], "each of these holds the parts before it, too"),
+        (
+            lambda strong, matched, domains: [strong, matched - strong, domains - strong],
+            "the last part begins where the second ends",
+        ),
+    ]
+    cases = [(-0.5, -2.0, -3.0), (0.0, -1.0, -0.5)]
+    return function(answer, lambda first, second, third: [first, second - first, third - second], cases, mistakes)
+
+
+@exercise(
+    "Which accuracy lies nearest to the goal, above it or below?",
+    "`min(accuracies, key=...)` with the distance to the goal; the fewer rows among equals.",
+)
+def matching_size(answer: Callable[..., int] | None) -> str:
+    """Notebook 17: `answer(accuracies, goal)` gives the number of rows whose models' accuracy is nearest to a goal."""
+    cases = [({100: 0.6, 200: 0.75, 400: 0.8}, 0.79), ({100: 0.6, 200: 0.8}, 0.9), ({50: 0.5, 800: 0.9}, 0.1)]
+    mistakes = [
+        (lambda found, goal: max((a, k) for k, a in found.items() if a <= goal or a == min(found.values()))[1],
+         "this never goes above the goal, although a size there may be nearer"),
+        (lambda found, goal: max(found), "this takes the largest number of rows"),
+    ]  # fmt: skip
+    return function(answer, lambda found, goal: min(found, key=lambda k: abs(found[k] - goal)), cases, mistakes)

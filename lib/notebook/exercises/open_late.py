@@ -1,4 +1,4 @@
-"""Open exercises of notebooks 06 to 12, of difficulty 3; see `open_start`."""
+"""Open exercises of notebooks 06 to 17, of difficulty 3; see `open_start`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib.datasets import SAME_TASK_SEED_STEP
 from lib.merging.geometry import norm_matched_weights
-from lib.models.model import Guarded
+from lib.models.model import Guarded, Model
 from lib.notebook.exercises.feedback import exercise
 from lib.notebook.exercises.trying import (
     TOLERANCE,
@@ -24,9 +24,11 @@ from lib.notebook.exercises.trying import (
     rates,
 )
 from lib.notebook.judging import Judge
+from lib.study.partner_planning import with_part_of_rows
 from lib.study.study import Study
 
 N_COLLUDING, N_MODELS = 3, 5
+N_LABELS = 400  # rows that a defender may label
 
 
 @exercise(
@@ -139,3 +141,30 @@ def open_filter(answer: Callable[[str], str] | None, study: Study, task: str, at
         return f"scored: {rates(score, floor)}; {before}; this {is_enough(passes)}"
 
     return attempted(answer, scored)
+
+
+@exercise(
+    "Many partners take weight from the backdoored model, but each must be right by itself. Which of the two is short?",
+    "Look at the curve of the second figure: from how many rows on does a partner cost little?",
+)
+def open_labels(answer: Sequence[int] | None, study: Study, task: str, attack: str, seed: int = 0) -> str:
+    """Notebook 17: `answer` is a number of partners and of labelled rows for each, at most `N_LABELS` rows in all."""
+
+    def scored() -> str:
+        assert answer is not None
+        (n, k), most = (int(number) for number in answer), min(N_LABELS, study.profile.n_train or N_LABELS)
+        if n < 1 or k < 1 or n * k > most:
+            raise ValueError(f"{n} partners with {k} rows each; give at least one of each, and at most {most} rows in all")
+        judge = Judge(study, task, attack, seed)
+        mine, usual = (_averaged(study, task, attack, seed, *shape) for shape in ((n, k), (4, most // 4)))
+        clean = judge.score(study.model(task, seed=seed))
+        return beaten(judge.score(mine), judge.score(usual), f"four partners with {most // 4} rows each", clean)
+
+    return attempted(answer, scored)
+
+
+def _averaged(study: Study, task: str, attack: str, seed: int, n: int, k: int) -> Model:
+    """The backdoored model in a uniform average with `n` models of its task that saw `k` rows each."""
+    recipes = study.variant(n_same_task=n).partner_recipes(task, "same_task", seed)
+    partners = study.train(with_part_of_rows(recipe, k) for recipe in recipes)
+    return study.merge([study.model(task, attack, seed), *partners])
