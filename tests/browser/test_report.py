@@ -73,7 +73,7 @@ def test_every_page_opens_from_a_file_and_every_link_leads_somewhere(page, site,
             assert place.is_file(), f"{file.name} links to {place}"
             if anchor and place.suffix == ".html":
                 assert anchor in found[place][0], f"{file.name} links to {place.name}#{anchor}"
-    too_wide = {file.name: width for file, (_, _, width) in found.items() if width > 0}
+    too_wide = {file.relative_to(site).as_posix(): width for file, (_, _, width) in found.items() if width > 0}
     assert too_wide == {}  # tables and code scroll by themselves
 
 

@@ -238,3 +238,10 @@ def test_an_interval_must_be_narrower_than_that_of_each_cell_and_cover_all_the_s
     own = re.search(r"each cell: ([\d.]+)%", narrow)[1]
     assert float(own) == pytest.approx(95, abs=1)
     assert "cannot be scored" in exercises.open_interval(lambda values: values)
+
+
+def test_labels_are_split_among_partners_and_compared_with_four_that_share_them(study, backdoored):
+    verdict = scored(exercises.open_labels([2, 20], study, *CASE))
+    assert "four partners with 20 rows each" in verdict  # the model has 80 rows, so no more may be labelled
+    assert "at most 80 rows in all" in exercises.open_labels([4, 40], study, *CASE)
+    assert "at least one of each" in exercises.open_labels([0, 40], study, *CASE)
