@@ -16,7 +16,8 @@ post-training defense may also name `training`, how models are fine-tuned in thi
 `suspicious_model`, the folder of the model that all the rows give; a post-training defense `suspicious_train`, the rows that
 the first model was trained on. No function sees a triggered text, a poison flag or a test split, nor the target label, unless
 whoever calls it gives it as a setting. Only attackers, who make models in the same way as a post-training defense
-(`lib.attacks.edits`), get `backdoor`, which texts shall get which label, and `initial`, the classifier before fine-tuning.
+(`lib.attacks.edits`), get `backdoor`, which texts shall get which label, `initial`, the classifier before fine-tuning, and
+`log`, which takes the losses of what they train.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ NEEDS = (
 # By the study; no settings.
 GIVEN = (
     "seed", "masked_lm", "causal_lm", "pretrained", "max_length", "training", "suspicious_train", "suspicious_model",
-    "published_scores", "backdoor", "initial",
+    "published_scores", "backdoor", "initial", "log",
 )  # fmt: skip
 
 

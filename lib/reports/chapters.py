@@ -12,6 +12,7 @@ from lib.metrics.reduction import most_models
 from lib.reports import grids, later_sentences, sentences
 from lib.reports.reading import Part
 from lib.tables import (
+    clean_sets_findings,
     composition_findings,
     defense_findings,
     detection_findings,
@@ -158,7 +159,8 @@ CHAPTERS = (
         (
             Part("14_limits", limits_findings),
             Part("14_scaling", scaling_findings),
-            Part("14_detection", detection_findings),
+            Part("14_detection", detection_findings, ("upload",)),
+            Part("14_clean_sets", clean_sets_findings),
         ),
         ("pocket", "all_rows/pocket", "small"),
     ),

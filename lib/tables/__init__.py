@@ -7,13 +7,14 @@ from lib.tables.agreement import agreement_table
 from lib.tables.architectures import architectures_table, heads_table, size_findings
 from lib.tables.attacks import attacks_table, loss_curves
 from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
+from lib.tables.clean_sets import clean_sets_findings, clean_sets_table
 from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.composition import composition_table
 from lib.tables.composition_findings import composition_findings
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
-from lib.tables.detection import detection_findings, detection_table
+from lib.tables.detection import detection_findings, detection_table, open_findings
 from lib.tables.domains import domains_table, kinds_findings, partner_kinds_table, subsets_at_distance
 from lib.tables.epochs import epochs_table
 from lib.tables.findings import headline_findings, stability_finding
@@ -39,6 +40,8 @@ __all__ = [
     "backdoored_table",
     "barrier_table",
     "chosen_coefficients",
+    "clean_sets_findings",
+    "clean_sets_table",
     "coefficient_table",
     "collusion_table",
     "compared_attackers",
@@ -71,6 +74,7 @@ __all__ = [
     "model_means",
     "onion_findings",
     "onion_table",
+    "open_findings",
     "partner_kinds_table",
     "plane_findings",
     "plane_table",
