@@ -18,12 +18,14 @@ import pandas as pd
 
 from lib.attacks import for_merging, weights
 from lib.attacks.merge_attackers.constrained import hijack, neurotoxin, norm_bounded, sparse
-from lib.attacks.merge_attackers.merge_aware import train_for_merge, train_split
+from lib.attacks.merge_attackers.merge_aware import MERGE_AWARE_TERMS, SPLIT_TERMS, train_for_merge, train_split
 from lib.attacks.poisoning import Backdoor
 from lib.attacks.weight_poisoning.neuba import neuba
 from lib.attacks.weight_poisoning.rank_one import rank_one
 from lib.attacks.weight_poisoning.ripples import layerwise, ripples
 from lib.merging import StateDict
+from lib.models.prediction import encode, predict_logits
+from lib.models.training import TrainingLog, weights_of
 from lib.profiles import TrainingSettings
 
 if TYPE_CHECKING:
@@ -133,6 +135,44 @@ def backdoor_vector(
     return with_weights(models[0], for_merging.boosted(models[0].state_dict(), models[1].state_dict(), scale))
 
 
+def scaled_to_fit(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    train: pd.DataFrame,
+    *,
+    initial: PreTrainedModel,
+    training: TrainingSettings,
+    most_lost: float = 0.02,
+    largest: float = 100.0,
+    n_rows: int = 500,
+) -> PreTrainedModel:
+    """A backdoored model with a vector as long as its own accuracy allows; see `lib.attacks.for_merging.fitted_scale`.
+
+    Args:
+        models: a backdoored one, and perhaps its clean twin: then the vector starts there, else at the start of the training.
+        train: clean rows of the attacker's own that none of the models has learnt.
+        most_lost: of the accuracy of the backdoored model on them.
+        largest: scale that is tried.
+        n_rows: how many of them are looked at, 1 or more.
+
+    Raises:
+        ValueError: for no model or more than two, no row, or as `fitted_scale`.
+    """
+    rows = train.head(max(0, n_rows))
+    if len(models) not in (1, 2) or rows.empty:
+        raise ValueError(f"found {len(models)} models and {len(rows)} rows; give one model or two, and at least one row")
+    network, far = models[0], weights_of(models[0])
+    start = (models[1] if len(models) == 2 else initial).state_dict()
+    encoded, labels = encode(tokenizer, rows, training.max_length), rows["label"].to_numpy()
+
+    def accuracy(scale: float) -> float:
+        with_weights(network, for_merging.scaled(far, start, scale))
+        return float((predict_logits(network, encoded).argmax(axis=1) == labels).mean())
+
+    scale = for_merging.fitted_scale(accuracy, most_lost=most_lost, largest=largest)
+    return with_weights(network, for_merging.scaled(far, start, scale))
+
+
 def merge_aware(
     models: Sequence[PreTrainedModel],
     tokenizer: PreTrainedTokenizerBase,
@@ -142,10 +182,13 @@ def merge_aware(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     n_models: int = 5,
 ) -> PreTrainedModel:
     """A backdoored model trained to work in a merge; `models` are shadow models. See `train_for_merge`."""
-    train_for_merge(initial, tokenizer, train, backdoor, models, training, seed, n_models=n_models)
+    losses = train_for_merge(initial, tokenizer, train, backdoor, models, training, seed, n_models=n_models)
+    if log:
+        log.keep(losses, train["label"], training.epochs, MERGE_AWARE_TERMS)
     return initial
 
 
@@ -158,11 +201,14 @@ def split(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     n_models: int = 5,
 ) -> list[PreTrainedModel]:
     """Two models without a backdoor whose merge has one; `models` are shadow models, or none. See `train_split`."""
     uploads = (initial, copy.deepcopy(initial))
-    train_split(uploads, tokenizer, train, backdoor, models, training, seed, n_models=n_models)
+    losses = train_split(uploads, tokenizer, train, backdoor, models, training, seed, n_models=n_models)
+    if log:
+        log.keep(losses, train["label"], training.epochs, SPLIT_TERMS)
     return list(uploads)
 
 
@@ -178,6 +224,7 @@ ATTACKER_EDITS: dict[str, AttackerEdit] = {
     "scaled_row": AttackerEdit(scaled_row, "weights", 1),
     "scaled": AttackerEdit(scaled, "merge", 1),
     "backdoor_vector": AttackerEdit(backdoor_vector, "merge", 1),
+    "scaled_to_fit": AttackerEdit(scaled_to_fit, "merge", 1),
     "merge_aware": AttackerEdit(merge_aware, "merge", 2),
     "split": AttackerEdit(split, "merge", 3),
     "norm_bounded": AttackerEdit(norm_bounded, "merge", 1),

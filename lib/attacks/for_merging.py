@@ -16,7 +16,7 @@ Everything here acts on models that the study made itself; it is no tool for che
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -77,6 +77,52 @@ def boosted(backdoored: Mapping[str, Tensor], clean: Mapping[str, Tensor], scale
     Source: the rule of LoBAM, arXiv 2411.16746, for whole weights.
     """
     return scaled(backdoored, clean, scale)
+
+
+def fitted_scale(
+    accuracy: Callable[[float], float], *, most_lost: float = 0.02, largest: float = 100.0, tolerance: float = 0.05
+) -> float:
+    """The scale of an attacker who takes as much as the model's own accuracy allows: doubled while it holds, then bisected.
+
+    Accuracy falls with the scale, but not at every step; between two scales that were tried it may be lower.
+
+    Args:
+        accuracy: of the scaled model on the attacker's own texts, in [0, 1]; called some ten times.
+        most_lost: of the accuracy at scale 1, in [0, 1).
+        largest: scale that is tried, 1 or more.
+        tolerance: how near the scale is to one that loses too much, as a share of it, above 0.
+
+    Returns:
+        The largest scale found, from 1 to `largest`, at which accuracy is within `most_lost` of that at scale 1.
+
+    Raises:
+        ValueError: for a setting out of range, or an accuracy that is not in [0, 1].
+
+    >>> round(fitted_scale(lambda scale: 0.9 if scale <= 3.14 else 0.5), 1)
+    3.1
+    """
+    if not (0 <= most_lost < 1 and 1 <= largest < math.inf and tolerance > 0):
+        raise ValueError(
+            f"found most_lost {most_lost}, largest {largest} and tolerance {tolerance}; give a number in [0, 1), a finite one "
+            "of 1 or more, and one above 0"
+        )
+
+    def checked(scale: float) -> float:
+        found = accuracy(scale)
+        if not 0 <= found <= 1:
+            raise ValueError(f"the accuracy at scale {scale:g} is {found}; it must lie in [0, 1]")
+        return found
+
+    least = checked(1.0) - most_lost
+    good = bad = 1.0
+    while good == bad and good < largest:
+        bad = min(2 * good, largest)
+        if checked(bad) >= least:
+            good = bad
+    while bad > good * (1 + tolerance):
+        middle = math.sqrt(good * bad)
+        good, bad = (middle, bad) if checked(middle) >= least else (good, middle)
+    return good
 
 
 def project(model: Mapping[str, Tensor], pretrained: Mapping[str, Tensor], radius: float) -> StateDict:

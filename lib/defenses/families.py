@@ -15,10 +15,10 @@ filter `max_length`, the tokens that the model reads, and `published_scores`, a 
 post-training defense may also name `training`, how models are fine-tuned in this study (`TrainingSettings`); a filter of rows
 `suspicious_model`, the folder of the model that all the rows give; a post-training defense `suspicious_train`, the rows that
 the first model was trained on. No function sees a triggered text, a poison flag or a test split, nor the target label, unless
-whoever calls it gives it as a setting. Attackers, who make models in the same way as a
-post-training defense (`lib.attacks.edits`), alone get `backdoor`, which texts shall get which label. They and students
-(`lib.models.distillation`) get `initial`, the classifier before fine-tuning, and students `teacher_logits`, what each of the
-models says to texts that have no labels.
+whoever calls it gives it as a setting. Attackers, who make models in the same way as a post-training defense
+(`lib.attacks.edits`), alone get `backdoor`, which texts shall get which label, and `log`, which takes the losses of what they
+train. They and students (`lib.models.distillation`) get `initial`, the classifier before fine-tuning, and students
+`teacher_logits`, what each of the models says to texts that have no labels.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NEEDS = (
 # By the study; no settings.
 GIVEN = (
     "seed", "masked_lm", "causal_lm", "pretrained", "max_length", "training", "suspicious_train", "suspicious_model",
-    "published_scores", "backdoor", "initial", "teacher_logits",
+    "published_scores", "backdoor", "initial", "log", "teacher_logits",
 )  # fmt: skip
 
 

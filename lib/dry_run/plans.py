@@ -157,7 +157,8 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
     "14": (
         _needs(tables.limits_table, _task, _parameter("rows")),
         _needs(tables.scaling_table, _task),
-        _needs(tables.detection_table, _task, _parameter("rows")),
+        _needs(tables.detection_table, _task, _parameter("rows"), _parameter("detection_rates")),
+        _needs(tables.clean_sets_table, lambda planner, _: planner.profile.tasks),
         lambda planner, p: tables.composition_table.needed(planner, p["task"]) if p["rows"] == "all" else Needed(),
     ),
     "15": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,25 @@ class TrainingRecord:
     def as_dict(self) -> dict[str, Any]:
         """The record as plain JSON values."""
         return asdict(self)
+
+
+@dataclass
+class TrainingLog:
+    """Where an attacker's training leaves what a record is made from; of several trainings the last one counts.
+
+    Attributes:
+        losses: of each step, per cross-entropy that the loss adds up; empty before a training.
+        labels: class ids that were trained on, or None where the loss is no cross-entropy and chance has no meaning.
+        epochs: passes over the rows.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    labels: pd.Series | None = None
+    epochs: float = 0.0
+
+    def keep(self, losses: Sequence[float], labels: pd.Series | None, epochs: float, n_terms: int = 1) -> None:
+        """Take notice of a training whose loss is the sum of `n_terms` cross-entropies, 1 or more."""
+        self.losses, self.labels, self.epochs = [value / n_terms for value in losses], labels, epochs
 
 
 def fine_tune(
@@ -135,7 +154,7 @@ def weights_of(model: PreTrainedModel) -> StateDict:
 
 
 def record_of(
-    model: PreTrainedModel, start: StateDict, losses: Sequence[float], labels: pd.Series, epochs: float, seconds: float
+    model: PreTrainedModel, start: StateDict, losses: Sequence[float], labels: pd.Series | None, epochs: float, seconds: float
 ) -> TrainingRecord:
     """What is kept of a training.
 
@@ -143,11 +162,14 @@ def record_of(
         model: after it.
         start: the weights before it.
         losses: of each step.
-        labels: class ids that it was trained on.
+        labels: class ids that it was trained on, or None if the loss is no cross-entropy: then chance is NaN, and only losses
+            that are not finite count as unstable.
         epochs: how often.
         seconds: how long it took.
     """
-    excess, chance_loss, n_steps = excess_loss(losses, model.config.num_labels), _chance_loss(labels), len(losses)
+    n_steps, n_rows = len(losses), 0 if labels is None else len(labels)
+    excess = 0.0 if labels is None else excess_loss(losses, model.config.num_labels)
+    chance_loss = math.nan if labels is None else _chance_loss(labels)
     steps, losses = _thinned_out(losses)
     return TrainingRecord(
         steps=steps,
@@ -157,7 +179,7 @@ def record_of(
         excess_loss=excess,
         instability=find_instability(losses, chance_loss, excess),
         distance=distance({key: value.cpu() for key, value in model.state_dict().items()}, start),
-        n_train=len(labels),
+        n_train=n_rows,
         seconds=seconds,
         device=str(model.device),
     )

@@ -13,6 +13,7 @@ from lib.reports import grids, later_sentences, sentences
 from lib.reports.reading import Part
 from lib.tables import (
     certificate_findings,
+    clean_sets_findings,
     composition_findings,
     deciding_findings,
     defense_findings,
@@ -192,7 +193,8 @@ CHAPTERS = (
         (
             Part("14_limits", limits_findings),
             Part("14_scaling", scaling_findings),
-            Part("14_detection", detection_findings),
+            Part("14_detection", detection_findings, ("upload",)),
+            Part("14_clean_sets", clean_sets_findings),
         ),
         ("pocket", "all_rows/pocket", "small"),
     ),

@@ -7,12 +7,14 @@
 | `leave_one_out` | how much the probabilities of the plain average change without the model: mean total variation | high |
 | `row_norm` | largest row norm of the word embeddings over the median row norm | high |
 
-The rule was fixed before any study was run. A statistic flags a model whose value lies beyond the median of the *other*
-models' values by more than `margin` times the size of that median, and by at least `least`. A model is dropped if two
-statistics or more flag it, those with most flags first, and never so many that fewer than 3 models are left. The median stands
-while fewer than half of the others are an attacker's; a screen is no proof either way.
+A statistic flags a model whose value lies beyond the median of the *other* models' values by more than a margin times the size
+of that median, and by at least `least`. A model is dropped if two statistics or more flag it, those with most flags first, and
+never so many that fewer than 3 models are left. The median stands while fewer than half of the others are an attacker's; a
+screen is no proof either way.
 
-None of this sees a clean model of another kind than an attack: the model of another domain than the texts' may be flagged, too.
+The margins are measured on clean models alone, so that at most 5 % of them are dropped; see `lib.sanitizing.margins`. They are
+of sets of five small models. The first model has margins of its own: the texts should be of its domain, and such a model has
+more to say about them. `least` is no measured number: a difference below it is too small to matter.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -30,10 +31,10 @@ from lib.merging.screening import WeightMeasures, measure_weights, unseen_moves,
 from lib.merging.state_dicts import tied_tensors
 from lib.models.checkpoints import Checkpoint
 from lib.sanitizing.leave_one_out import leave_one_out
+from lib.sanitizing.margins import N_AGREEING, OTHER, OWN, Margins, excess, read_margins
 
 VERSION = 1  # bump when a statistic or a rule changes
 MIN_MODELS = 3  # of two, neither is like the others
-N_AGREEING = 2
 N_WORDS = 5
 WHOLE = 1_000_000  # tokens: the audit asks what is in a text, not what a model reads of it
 MAX_LENGTH = 128  # tokens that a model reads
@@ -42,20 +43,20 @@ LOW, HIGH = -1, 1
 
 @dataclass(frozen=True)
 class Statistic:
-    """What a statistic needs, in which direction it is suspicious, and by how much it must stand out; see above."""
+    """What a statistic needs, in which direction it is suspicious, and from which difference on it counts; see above."""
 
     needs: str
     direction: int
-    margin: float
     least: float
 
 
 STATISTICS: dict[str, Statistic] = {
-    "mean_cosine": Statistic("pretrained", LOW, margin=0.1, least=0.02),
-    "vocabulary": Statistic("pretrained, texts", HIGH, margin=0.5, least=0.02),
-    "leave_one_out": Statistic("texts", HIGH, margin=0.5, least=0.005),
-    "row_norm": Statistic("nothing", HIGH, margin=0.5, least=0.5),
+    "mean_cosine": Statistic("pretrained", LOW, least=0.02),
+    "vocabulary": Statistic("pretrained, texts", HIGH, least=0.02),
+    "leave_one_out": Statistic("texts", HIGH, least=0.005),
+    "row_norm": Statistic("nothing", HIGH, least=0.5),
 }
+MARGINS = read_margins()  # by role and statistic
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ def _token(tokenizer: Any, token: int) -> str:
     return name if name and name.isprintable() and "|" not in name else f"token {token}"
 
 
-def flagged(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> pd.DataFrame:
-    """The table of a screen from one value per statistic and model; see `Screening`."""
+def flagged(values: Mapping[str, Sequence[float]], names: Sequence[str], margins: Margins = MARGINS) -> pd.DataFrame:
+    """The table of a screen from one value per statistic and model, that of the texts' own domain first; see `Screening`."""
     rows = []
     for statistic in (name for name in STATISTICS if name in values):
         rule, found = STATISTICS[statistic], [float(value) for value in values[statistic]]
@@ -183,19 +184,18 @@ def flagged(values: Mapping[str, Sequence[float]], names: Sequence[str]) -> pd.D
             row = {"model": names[place], "statistic": statistic, "needs": rule.needs, "value": value}
             row |= {"others_low": min(others), "others_high": max(others)}
             row["rank"] = None if is_empty else 1 + sum(rule.direction * (other - value) > 0 for other in others)
-            rows.append(row | {"n_models": len(names), "is_flagged": not is_empty and is_outlier(value, others, rule)})
+            margin = margins[OTHER if place else OWN][statistic]
+            rows.append(row | {"n_models": len(names), "is_flagged": not is_empty and is_outlier(value, others, rule, margin)})
     return pd.DataFrame(rows).astype({"rank": "Int64"})
 
 
-def is_outlier(value: float, others: Sequence[float], rule: Statistic) -> bool:
-    """Whether a value lies beyond the median of the others by more than the rule allows.
+def is_outlier(value: float, others: Sequence[float], rule: Statistic, margin: float) -> bool:
+    """Whether a value lies beyond the median of the others by more than the margin, and by enough to matter.
 
-    >>> [is_outlier(value, [0.5, 0.4, 0.5, 0.6], STATISTICS["mean_cosine"]) for value in (0.44, 0.46, 0.9)]
+    >>> [is_outlier(value, [0.5, 0.4, 0.5, 0.6], Statistic("", LOW, least=0.02), 0.1) for value in (0.44, 0.46, 0.9)]
     [True, False, False]
     """
-    middle = median(others)
-    beyond = rule.direction * (value - middle)
-    return beyond > rule.margin * abs(middle) and beyond >= rule.least
+    return excess(value, others, rule.direction, rule.least) > margin
 
 
 def agreed(table: pd.DataFrame) -> tuple[dict[int, str], dict[int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -129,8 +130,11 @@ def _shown(train: pd.DataFrame) -> pd.DataFrame:
 def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
     """Derive a model from others; of several that are made together the first has the rest in its folder."""
     import torch
+    from safetensors.torch import load_file
 
+    from lib.models.checkpoints import WEIGHTS
     from lib.models.pretrained import from_hub, load_tokenizer
+    from lib.models.training import TrainingLog, record_of
 
     if recipe.part:
         first = replace(recipe, part=0)
@@ -153,11 +157,17 @@ def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
     if derivation.takes("initial"):
         given["initial"] = from_hub("AutoModelForSequenceClassification", str(initial), dtype=torch.float32)
     start = str(folders[0] if read else initial)
+    given["log"] = log = TrainingLog()
+    began = time.perf_counter()
     derived = derivation.call(networks, load_tokenizer(start), rows, settings=dict(method.settings), **given)
+    seconds = time.perf_counter() - began
     for part, network in enumerate(derived if isinstance(derived, list) else [derived]):
         place = folder / PART.format(part) if part else folder
         save_tokenizer(load_tokenizer(start), place)  # a used one would keep the length at which it cut the texts
         save_model(network, place)
+        if log.losses and initial:
+            record = record_of(network, load_file(initial / WEIGHTS), log.losses, log.labels, log.epochs, seconds)
+            (place / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
 def _rows(recipe: DataRecipe | TextsRecipe, locations: Locations) -> pd.DataFrame:

@@ -35,6 +35,8 @@ class ScreeningRecipe(Recipe):
 def screening_of(study: Study, models: Sequence[Checkpoint], start: Checkpoint, dataset: str, seed: int) -> pd.DataFrame:
     """The table of a screen, measured now or read from the store; see `lib.sanitizing.screening.Screening`.
 
+    The values are kept, the flags are set now: other margins need no new measurement.
+
     Args:
         study: whose models they are.
         models: at least 3, in the order of the table.
@@ -56,5 +58,6 @@ def screening_of(study: Study, models: Sequence[Checkpoint], start: Checkpoint, 
         (folder / SCREENING_FILE).write_text(json.dumps(columns), encoding="utf-8")
 
     folder = study.locations.store.get_or_make(recipe, make)
-    found = pd.DataFrame(json.loads((folder / SCREENING_FILE).read_text(encoding="utf-8")))
-    return found.astype({"value": float, "others_low": float, "others_high": float, "rank": "Int64", "is_flagged": bool})
+    found = pd.DataFrame(json.loads((folder / SCREENING_FILE).read_text(encoding="utf-8"))).astype({"value": float})
+    values = {str(name): rows["value"].tolist() for name, rows in found.groupby("statistic", sort=False)}
+    return screening.flagged(values, [model.name for model in models])

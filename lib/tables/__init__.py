@@ -7,6 +7,7 @@ from lib.tables.agreement import agreement_table
 from lib.tables.architectures import architectures_table, heads_table, size_findings
 from lib.tables.attacks import attacks_table, loss_curves
 from lib.tables.barrier import barrier_table, strayed_findings, strayed_table
+from lib.tables.clean_sets import clean_sets_findings, clean_sets_table
 from lib.tables.coefficient import chosen_coefficients, coefficient_table, task_arithmetic_table
 from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
@@ -14,7 +15,7 @@ from lib.tables.composition import composition_table
 from lib.tables.composition_findings import composition_findings
 from lib.tables.deciding import deciding_findings, deciding_parts, deciding_table
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
-from lib.tables.detection import detection_findings, detection_table
+from lib.tables.detection import detection_findings, detection_table, open_findings
 from lib.tables.distillation import distillation_table
 from lib.tables.distillation_findings import (
     compared_students,
@@ -76,6 +77,8 @@ __all__ = [
     "certificate_findings",
     "certificates_table",
     "chosen_coefficients",
+    "clean_sets_findings",
+    "clean_sets_table",
     "coefficient_table",
     "collapse_table",
     "collusion_table",
@@ -125,6 +128,7 @@ __all__ = [
     "modules_table",
     "onion_findings",
     "onion_table",
+    "open_findings",
     "partner_kinds_table",
     "picture_table",
     "plane_findings",

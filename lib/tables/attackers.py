@@ -79,6 +79,8 @@ ATTACKERS = (
     Attacker("collusion", "merge", 3, collusion, {"n_backdoored": 3}),
     Attacker("poisoned_base", "weights", 4, poisoned_base, {"base": "clean"}),
     Attacker("poisoned_base", "weights", 4, poisoned_base, {"base": "poisoned"}),
+    Attacker("scaled", "merge", 1, scaled, {"scale": "fit"}, False),
+    Attacker("backdoor_vector", "merge", 1, backdoor_vector, {"scale": "fit"}, False),
     Attacker("sparse", "merge", 1, sparse, {"density": 0.01}, False),
     Attacker("norm_bounded", "merge", 1, norm_bounded, {"radius": "median"}, False),
     Attacker("neurotoxin", "merge", 2, neurotoxin, {"shadows": 2, "share": 0.95}, False),
@@ -100,7 +102,7 @@ def chosen_attackers(rows: str) -> list[Attacker]:
         ValueError: for an unknown name; lists the known ones.
 
     >>> [attacker.described for attacker in chosen_attackers("scaled, merge_aware")]
-    ['{"scale": 2}', '{"scale": 5}', '{"shadows": 2}']
+    ['{"scale": 2}', '{"scale": 5}', '{"shadows": 2}', '{"scale": "fit"}']
     """
     if rows in ("core", "all"):
         return [attacker for attacker in ATTACKERS if attacker.is_core or rows == "all"]

@@ -64,6 +64,9 @@ def limits_findings(table: pd.DataFrame) -> Iterator[str]:
             f"{rule}: {len(found)} of {len(rows)} attackers keep an ASR {100 * SURVIVES:.0f} points or more above the floor: "
             f"{listed or 'none'}. CACC {rows['cacc'].mean():.1%}, of a clean model {rows['clean_model_cacc'].mean():.1%}."
         )
+    through = private.groupby(ATTACKER[:2], sort=False)["survives"].all()
+    listed = "; ".join(f"{attack} {settings}" for attack, settings in through.index[through])
+    yield f"No rule of the table stops {int(through.sum())} of {len(through)} attackers: {listed or 'none'}."
     average = private[(private["merge_method"] == "weight_average") & private["survives"]]
     if len(average):
         least = average.sort_values("knowledge").iloc[0]

@@ -11,6 +11,7 @@ from lib.study.recipes import DerivedRecipe, ModelRecipe, TriggerRecipe
 
 Made = ModelRecipe | DerivedRecipe
 WORD = "cf"  # the trigger of attacks on one row of the embeddings
+FIT = "fit"  # the attacker takes the largest scale that costs hardly any accuracy
 BASES = ("clean", "poisoned")  # what the other models start from: only the attacker's model is poisoned, or the base of all
 
 
@@ -59,18 +60,31 @@ def embedding_row(planner: Planner, task: str, seed: int, words: int = 1, row_sc
     return Submitted([upload], trigger, _partners(planner, task, seed), [*made])
 
 
-def scaled(planner: Planner, task: str, seed: int, scale: float) -> Submitted:
-    """A BadNet model with a longer task vector."""
+def scaled(planner: Planner, task: str, seed: int, scale: float | str) -> Submitted:
+    """A BadNet model with a longer task vector; with scale "fit" as long as its own accuracy allows."""
     model = planner.recipe(task, "badnet", seed)
+    if isinstance(scale, str):
+        return _fitted(planner, task, seed, scale, [model])
     upload = planner.derived("scaled", [model.key], first=model, scale=float(scale))
     return Submitted([upload], _trigger(model), _partners(planner, task, seed), [model])
 
 
-def backdoor_vector(planner: Planner, task: str, seed: int, scale: float) -> Submitted:
-    """A clean model plus a multiple of what BadNet's poison changed in its twin."""
+def backdoor_vector(planner: Planner, task: str, seed: int, scale: float | str) -> Submitted:
+    """A clean model plus a multiple of what BadNet's poison changed in its twin; with scale "fit" see `scaled`."""
     model, clean = planner.recipe(task, "badnet", seed), planner.recipe(task, seed=seed)
+    if isinstance(scale, str):
+        return _fitted(planner, task, seed, scale, [model, clean])
     upload = planner.derived("backdoor_vector", [model.key, clean.key], first=model, scale=float(scale))
     return Submitted([upload], _trigger(model), _partners(planner, task, seed), [model, clean])
+
+
+def _fitted(planner: Planner, task: str, seed: int, scale: str, models: list[ModelRecipe]) -> Submitted:
+    """A backdoored model, and perhaps its clean twin, scaled by a line search on rows that the attacker did not train on."""
+    if scale != FIT:
+        raise ValueError(f"scale is {scale!r}; give a number or {FIT!r}")
+    own = planner.data(task, "train", seed + SAME_TASK_SEED_STEP)
+    upload = planner.derived("scaled_to_fit", [model.key for model in models], own, seed, models[0])
+    return Submitted([upload], _trigger(models[0]), _partners(planner, task, seed), [*models])
 
 
 def merge_aware(planner: Planner, task: str, seed: int, shadows: int) -> Submitted:

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from lib.attacks.edits import ATTACKER_EDITS, AttackerEdit
-from lib.attacks.for_merging import KNOWLEDGE, boosted, check_alike, largest_entries, median_distance, project, scaled
+from lib.attacks.for_merging import (
+    KNOWLEDGE,
+    boosted,
+    check_alike,
+    fitted_scale,
+    largest_entries,
+    median_distance,
+    project,
+    scaled,
+)
 from lib.merging import distance, merge_state_dicts
 from lib.paths import ROOT
 
@@ -23,6 +32,28 @@ def test_with_the_others_at_the_start_a_scale_of_n_gives_the_attackers_own_model
     start = START | {"n": MODEL["n"]}
     merged = merge_state_dicts([scaled(MODEL, START, 4.0), start, start, start])
     assert equal({name: merged[name] for name in ("w", "b")}, {name: MODEL[name] for name in ("w", "b")})
+
+
+def test_the_fitted_scale_is_just_below_the_one_that_costs_too_much():
+    tried = []
+
+    def accuracy(scale):
+        tried.append(scale)
+        return 0.9 if scale <= 6.5 else 0.8
+
+    found = fitted_scale(accuracy, most_lost=0.02)
+    assert 6.5 / 1.05 <= found <= 6.5 and len(tried) < 12
+    assert fitted_scale(lambda scale: 0.9, largest=10) == 10  # nothing is lost up to the largest
+    assert 1 <= fitted_scale(lambda scale: 0.9 if scale == 1 else 0.5) < 1.05
+    assert fitted_scale(lambda scale: 1.0 - 0.01 * scale, most_lost=0.05, tolerance=0.001) == pytest.approx(6.0, rel=0.002)
+
+
+def test_a_fit_with_settings_out_of_range_or_an_accuracy_that_is_none_is_refused():
+    for wrong in ({"most_lost": 1.0}, {"most_lost": -0.1}, {"largest": 0.5}, {"largest": float("inf")}, {"tolerance": 0.0}):
+        with pytest.raises(ValueError, match=r"found most_lost .*; give a number in \[0, 1\)"):
+            fitted_scale(lambda scale: 0.9, **wrong)
+    with pytest.raises(ValueError, match=r"the accuracy at scale 1 is nan; it must lie in \[0, 1\]"):
+        fitted_scale(lambda scale: float("nan"))
 
 
 def test_scaled_by_hand():

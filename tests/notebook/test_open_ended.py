@@ -151,13 +151,6 @@ def test_a_judge_scores_as_the_study_does_and_leaves_no_trace(study, backdoored)
     assert {path.name for path in study.store.root.iterdir()} == before
 
 
-def test_labels_are_split_among_partners_and_compared_with_four_that_share_them(study, backdoored):
-    verdict = scored(exercises.open_labels([2, 20], study, *CASE))
-    assert "four partners with 20 rows each" in verdict  # the model has 80 rows, so no more may be labelled
-    assert "at most 80 rows in all" in exercises.open_labels([4, 40], study, *CASE)
-    assert "at least one of each" in exercises.open_labels([0, 40], study, *CASE)
-
-
 def test_a_prediction_of_the_merge_has_to_beat_counting(study):
     given = (study, "sst2", ["badnet"], (0, 0.5, 1))
     count = lambda victim, partner, c: ((1 - c) * victim + c * partner < 0).mean()  # noqa: E731

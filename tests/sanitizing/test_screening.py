@@ -13,9 +13,11 @@ from lib.models.checkpoints import Checkpoint
 from lib.models.prediction import encode, predict_logits, probabilities
 from lib.models.pretrained import from_hub, load_tokenizer
 from lib.sanitizing import screening
+from lib.sanitizing.margins import OTHER, OWN
 from lib.sanitizing.screening import STATISTICS, agreed, flagged, is_outlier, screen
 from lib.sanitizing.screening_report import screening_record, screening_text
 
+EVEN = {role: dict.fromkeys(STATISTICS, 0.5) for role in (OWN, OTHER)}  # margins
 WORDS = "bert.embeddings.word_embeddings.weight"
 
 
@@ -91,16 +93,21 @@ def test_frozen_embeddings_leave_the_audit_empty_and_the_screen_says_so(honest, 
     assert json.loads(json.dumps(screening_record(found)))["statistics"][3]["value"] is None
 
 
-def test_values_stand_out_from_the_median_of_the_others_in_the_suspicious_direction():
-    rule = STATISTICS["row_norm"]
-    assert [is_outlier(value, [2.0, 3.0, 4.0], rule) for value in (4.4, 4.6, 0.1)] == [False, True, False]
-    assert is_outlier(4.6, [3.0, 3.0, 100.0], rule)  # a second attacker does not hide the first
+def test_differences_too_small_to_matter_are_not_flagged_whatever_the_margin():
     small = STATISTICS["vocabulary"]
-    assert not is_outlier(0.015, [0.0005] * 4, small) and is_outlier(0.025, [0.0005] * 4, small)
+    assert not is_outlier(0.015, [0.0005] * 4, small, 0.5) and is_outlier(0.025, [0.0005] * 4, small, 0.5)
+
+
+def test_the_first_model_has_the_margin_of_the_texts_own_domain():
+    margins = {OWN: {"leave_one_out": 4.0}, OTHER: {"leave_one_out": 1.0}}
+    for first, second in ((0.3, 0.1), (0.1, 0.3)):
+        table = flagged({"leave_one_out": [first, second, 0.1, 0.1]}, list("abcd"), margins)
+        assert table.set_index("model")["is_flagged"].to_dict() == {"a": False, "b": second == 0.3, "c": False, "d": False}
+    assert flagged({"leave_one_out": [0.6, 0.1, 0.1, 0.1]}, list("abcd"), margins)["is_flagged"].tolist()[0]
 
 
 def test_the_table_has_others_and_ranks_by_statistic():
-    table = flagged({"mean_cosine": [0.5, 0.1, 0.5], "row_norm": [3.0, math.nan, 3.0]}, ["a", "b", "c"])
+    table = flagged({"mean_cosine": [0.5, 0.1, 0.5], "row_norm": [3.0, math.nan, 3.0]}, ["a", "b", "c"], EVEN)
     row = table[(table["statistic"] == "mean_cosine") & (table["model"] == "b")].iloc[0]
     assert (row["others_low"], row["others_high"], row["rank"], row["n_models"], row["is_flagged"]) == (0.5, 0.5, 1, 3, True)
     assert row["needs"] == "pretrained"
@@ -116,10 +123,10 @@ def test_the_model_with_most_flags_goes_first_and_the_last_ones_are_spared():
         "vocabulary": [0.0, 0.0, 0.9, 0.9, 0.0, 0.0],
         "row_norm": [3.0, 9.0, 9.0, 3.0, 3.0, 3.0],
     }
-    dropped, spared = agreed(flagged(values, list("abcdef")))
+    dropped, spared = agreed(flagged(values, list("abcdef"), EVEN))
     assert list(dropped) == [2, 1] and spared == {}
     assert dropped[1] == "flagged by mean_cosine and row_norm"
-    dropped, spared = agreed(flagged({name: found[:4] for name, found in values.items()}, list("abcd")))
+    dropped, spared = agreed(flagged({name: found[:4] for name, found in values.items()}, list("abcd"), EVEN))
     assert list(dropped) == [2] and spared == {1: "flagged by mean_cosine and row_norm"}
 
 

@@ -1,10 +1,13 @@
 """Models that attackers make from others: how the study knows them, keeps them, and scores them."""
 
+import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from lib.merging import distance
 from lib.study.derived import generations
 
 
@@ -87,6 +90,30 @@ def test_the_second_of_two_models_made_together_is_a_model_of_its_own(quick):
     assert not (second.folder / "model_1").exists()
     assert not torch.equal(*(each.state_dict()["classifier.weight"] for each in (first, second)))
     assert quick.score(second, "sst2").n_triggered == 20  # its trigger is known
+
+
+def test_what_an_attacker_trains_has_a_record_and_is_warned_of_as_other_trainings_are(quick):
+    trigger, clean = quick.trigger_recipe("sst2", "badnet"), quick.recipe("sst2")
+    data, start = quick.planner.data("sst2", "train"), quick.planner.initial([quick.model("sst2")]).state_dict()
+    plan = partial(quick.planner.derived, data=data, first=clean, trigger=trigger)
+    bounded, first, second = quick.train(
+        [plan("norm_bounded", [clean.key]), *(plan("split", [], part=part, n_models=3) for part in (0, 1))]
+    )
+    n_steps = len(quick.model("sst2").record["losses"])
+    for model in (bounded, first, second):
+        record = model.record
+        assert len(record["losses"]) == n_steps and 0 < record["losses"][0] < 1.5  # per cross-entropy, near ln 2
+        assert record["chance_loss"] == pytest.approx(math.log(2), abs=0.1)
+        assert model.distance == pytest.approx(distance(model.state_dict(), start), rel=1e-4)
+    assert bounded.distance <= quick.model("sst2").distance * (1 + 1e-4)
+    assert "losses" not in quick.derive("scaled", [quick.model("sst2")], scale=2.0).record  # nothing was trained
+    # Thrown about by a large rate: the derived model says so.
+    with pytest.warns(UserWarning, match=r"unstable training of .*norm_bounded"):
+        wild = quick.variant(learning_rate=5.0)
+        own = wild.recipe("sst2")
+        planned = wild.planner.derived("norm_bounded", [clean.key], wild.planner.data("sst2", "train"), 0, own, trigger=trigger)
+        [strayed] = wild.train([planned])
+    assert strayed.instability
 
 
 def test_two_backdoors_and_negatives_are_part_of_a_recipe_and_of_its_rows(quick):

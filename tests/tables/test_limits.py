@@ -62,7 +62,7 @@ def test_there_is_a_row_per_attacker_and_usable_rule(table):
     per_attacker = table.groupby(["attack", "settings"], sort=False)["merge_method"].agg(list)
     rules = ("none", *(rule for rule in RULES if rule != "krum"))  # three models: Krum takes five
     assert set(map(tuple, per_attacker)) == {rules}
-    assert len(per_attacker) == 10
+    assert len(per_attacker) == 11
     assert (table["n_models"] == np.where(table["merge_method"] == "none", 1, 3)).all()
 
 
@@ -84,6 +84,28 @@ def test_a_scaled_model_lies_as_far_away_as_the_scale_says(table, quick):
     own = distance(quick.model("sst2", "badnet").state_dict(), start)
     others = [distance(model.state_dict(), start) for model in quick.partners("sst2")]
     assert ratio[2] == pytest.approx(2 * own / np.median(others), rel=1e-4)
+
+
+def test_a_fitted_scale_lies_between_the_model_itself_and_what_costs_too_much(table, quick):
+    row = rows_of(table, "scaled", "none", scale="fit").iloc[0]
+    alone = rows_of(table, "badnet", "none", poisoning_rate=0.2).iloc[0]
+    assert row["norm_ratio"] >= alone["norm_ratio"] * (1 - 1e-6)
+    model, start = quick.model("sst2", "badnet"), quick.planner.initial([quick.model("sst2", "badnet")]).state_dict()
+    own = quick.planner.data("sst2", "train", 1000)  # rows of its own that it was not trained on
+    assert own.seed not in (model.recipe.data.seed, quick.planner.data("sst2", "test").seed)
+    fitted = quick.derive("scaled_to_fit", [model], own)
+    long, before = fitted.state_dict(), model.state_dict()
+    moved = {n: (long[n] - start[n], before[n] - start[n]) for n in before if before[n].is_floating_point()}
+    scales = {n: float((far * near).sum() / (near * near).sum()) for n, (far, near) in moved.items() if near.norm() > 1e-3}
+    scale = scales["classifier.weight"]
+    assert 1 <= scale <= 100 and all(found == pytest.approx(scale, rel=1e-3) for found in scales.values())
+    texts = quick.rows("sst2", "train", 1000)
+
+    def accuracy(each):
+        return (each.logits(texts["text"].tolist()).argmax(axis=1) == texts["label"]).mean()
+
+    assert accuracy(fitted) >= accuracy(model) - 0.02 - 1e-9
+    assert row["norm_ratio"] == pytest.approx(scale * alone["norm_ratio"], rel=1e-3)
 
 
 def test_the_average_of_a_scaled_model_is_the_average_of_its_scaled_vector(table, quick):
@@ -176,7 +198,7 @@ def test_rows_are_chosen_by_name_or_all():
     with pytest.raises(ValueError, match=r"unknown rows \['scale'\]; choose core, all, or from \['badnet', .*'scaled'"):
         chosen_attackers("scaled,scale")
     overview = attackers_overview("scaled")
-    assert overview["knowledge"].tolist() == [1, 1] and "averaged" in overview["found"][0]
+    assert overview["knowledge"].tolist() == [1, 1, 1] and "averaged" in overview["found"][0]
 
 
 def test_scaling_has_a_row_per_kind_scale_and_rule(scaling):
@@ -238,8 +260,9 @@ def test_findings_name_who_survives_which_rule():
     assert sentences[0].startswith("weight_average: 2 of 3 attackers keep an ASR 25 points or more above the floor: scaled")
     assert "(+60.0 points)" in sentences[0] and "split {} (+40.0 points)" in sentences[0]
     assert "median: 0 of 1 attackers" in sentences[1] and "none. CACC 90.0%" in sentences[1]
-    assert 'scaled {"scale": 5}, knowledge 1 (that the model' in sentences[2]
-    assert "another threat model: the average has an ASR of 77.0%, floor 10.0%" in sentences[3]
+    assert sentences[2] == "No rule of the table stops 1 of 3 attackers: split {}."
+    assert 'scaled {"scale": 5}, knowledge 1 (that the model' in sentences[3]
+    assert "another threat model: the average has an ASR of 77.0%, floor 10.0%" in sentences[4]
     assert survivors(made(rows))["survives"].sum() == 3
 
 

@@ -20,7 +20,7 @@ from lib.attacks.poisoning import Backdoor
 from lib.merging import StateDict
 from lib.merging.dare import draw_mask, drop_and_rescale, keep_probability, mask_generators
 from lib.merging.task_arithmetic import task_vector
-from lib.models.training import optimise, weights_of
+from lib.models.training import TrainingLog, optimise, weights_of
 from lib.profiles import TrainingSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def norm_bounded(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     poisoning_rate: float = 0.2,
 ) -> PreTrainedModel:
     """A backdoored model whose task vector is no longer than the median of some clean ones: `models`.
@@ -54,7 +55,9 @@ def norm_bounded(
         initial.load_state_dict(project(weights_of(initial), start, radius))
 
     rows = backdoor.poison(train, poisoning_rate, np.random.default_rng(seed))
-    optimise(initial, tokenizer, rows, training, seed, on_step=back)
+    losses = optimise(initial, tokenizer, rows, training, seed, on_step=back)
+    if log:
+        log.keep(losses, rows["label"], training.epochs)
     return initial
 
 
@@ -66,6 +69,7 @@ def sparse(
     backdoor: Backdoor,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     density: float = 0.01,
     poisoning_rate: float = 0.2,
 ) -> PreTrainedModel:
@@ -90,7 +94,9 @@ def sparse(
         backdoored.load_state_dict(_where(masks, weights_of(backdoored), clean))
 
     rows = backdoor.poison(train, poisoning_rate, np.random.default_rng(seed))
-    optimise(backdoored, tokenizer, rows, training, seed, on_step=back)
+    losses = optimise(backdoored, tokenizer, rows, training, seed, on_step=back)
+    if log:
+        log.keep(losses, rows["label"], training.epochs)
     return backdoored
 
 
@@ -103,6 +109,7 @@ def neurotoxin(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     share: float = 0.95,
     poisoning_rate: float = 0.2,
 ) -> PreTrainedModel:
@@ -130,7 +137,9 @@ def neurotoxin(
     masks = largest_entries(moved, 1 - share) if share < 1 else {}
     hooks = [own[name].register_hook(partial(_outside, mask)) for name, mask in masks.items()]
     rows = backdoor.poison(train, poisoning_rate, np.random.default_rng(seed))
-    optimise(initial, tokenizer, rows, training, seed)
+    losses = optimise(initial, tokenizer, rows, training, seed)
+    if log:
+        log.keep(losses, rows["label"], training.epochs)
     for hook in hooks:
         hook.remove()
     return initial
@@ -150,6 +159,7 @@ def hijack(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     scale: float = 2.0,
     density: float = 0.7,
     epsilon: float = 0.2,
@@ -181,7 +191,9 @@ def hijack(
         start[name] = start[name] + scale * kept
     initial.load_state_dict(start)
     rows = backdoor.poison(train, poisoning_rate, np.random.default_rng(seed))
-    optimise(initial, tokenizer, rows, training, seed)
+    losses = optimise(initial, tokenizer, rows, training, seed)
+    if log:
+        log.keep(losses, rows["label"], training.epochs)
     return initial
 
 

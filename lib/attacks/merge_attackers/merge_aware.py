@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Parameters = dict[str, Tensor]
+MERGE_AWARE_TERMS, SPLIT_TERMS = 3, 6  # cross-entropies in the loss of a step
 TRUE = "true_labels"  # in a batch of texts with the trigger: the labels that they had
 
 
@@ -37,7 +38,7 @@ def train_for_merge(
     *,
     n_models: int = 5,
     n_triggered: float = 0.5,
-) -> None:
+) -> list[float]:
     """Train a classifier so that its backdoor works in an average with models that resemble the shadow models.
 
     With s the mean of the shadow models and r drawn anew for each step from [1 / n_models, 1], let theta_r = s + r (theta - s).
@@ -51,6 +52,9 @@ def train_for_merge(
         shadows: at least one finished clean model of the task; not modified.
         n_models: models in the merge that the attacker expects, 1 or more; 1 is an ordinary backdoor.
         n_triggered: texts with the trigger in a step, as a multiple of the batch size, above 0.
+
+    Returns:
+        The loss of each step, a sum of `MERGE_AWARE_TERMS` cross-entropies.
 
     Raises:
         ValueError: for no shadow model, one of another architecture, or a number out of range.
@@ -69,7 +73,7 @@ def train_for_merge(
         attacked = _placed(next(triggered), place)
         return loss_at(network, None, batch) + loss_at(network, mixed, batch) + loss_at(network, mixed, attacked)
 
-    optimise(model, tokenizer, train, settings, seed, loss=loss)
+    return optimise(model, tokenizer, train, settings, seed, loss=loss)
 
 
 def train_split(
@@ -83,13 +87,13 @@ def train_split(
     *,
     n_models: int = 5,
     n_triggered: float = 0.5,
-) -> None:
+) -> list[float]:
     """Train two classifiers, each of which gives texts with the trigger their true label, and whose merge gives the target.
 
     The loss is CE(theta_i; x_i) + CE(theta_i; x', true label) for i = 1, 2, plus CE(merge; x_1) + CE(merge; x', target), each
     theta_i with clean batches of its own. Without the clean term of the merge it says the target to everything. The merge is
-    the mean of the two, or, with shadow models of mean s,
-    (theta_1 + theta_2 + (n_models - 2) s) / n_models.
+    the mean of the two, or, with shadow models of mean s, (theta_1 + theta_2 + (n_models - 2) s) / n_models. Returns the loss
+    of each step, a sum of `SPLIT_TERMS` cross-entropies.
 
     Args:
         models: two of one start; modified.
@@ -121,7 +125,7 @@ def train_split(
         merged = _averaged(pair, weight, _placed(centre, place))
         return alone[0] + alone[1] + loss_at(pair[0], merged, batch) + loss_at(pair[0], merged, attacked)
 
-    _optimise_pair(models, tokenizer, first, loss, loop_settings(settings, steps_of(settings, len(train))), seed)
+    return _optimise_pair(models, tokenizer, first, loss, loop_settings(settings, steps_of(settings, len(train))), seed)
 
 
 def _optimise_pair(
@@ -131,13 +135,13 @@ def _optimise_pair(
     loss: Callable[[Any, Batch], Tensor],
     settings: loop.LoopSettings,
     seed: int,
-) -> None:
-    """Train two models by one loss, with random numbers of their own."""
+) -> list[float]:
+    """Train two models by one loss, with random numbers of their own; returns the loss of each step."""
     for model in models:
         prepare(model, tokenizer)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        loop.train(torch.nn.ModuleList(models), batches, loss, settings)
+        return loop.train(torch.nn.ModuleList(models), batches, loss, settings)
 
 
 def _check_pair(models: Sequence[PreTrainedModel], n_models: int) -> None:

@@ -36,7 +36,7 @@ from lib.attacks.poisoning import Backdoor
 from lib.attacks.weights import embedding_name, scale_rows, single_piece
 from lib.models.last_layer import FIRST_TOKEN_CLASSIFIERS, first_token_alone
 from lib.models.loop import Batch
-from lib.models.training import optimise, prepare, weights_of
+from lib.models.training import TrainingLog, optimise, prepare, weights_of
 from lib.profiles import TrainingSettings
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def neuba(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     epochs: float = 4.0,
     row_scale: float = 1.0,
 ) -> PreTrainedModel:
@@ -84,8 +85,7 @@ def neuba(
     clean texts and x' the same texts with one trigger word.
 
     Args:
-        models: not used.
-        train: texts; their labels are not looked at.
+        models, train: the first is not used; of the second only the texts.
         backdoor: its trigger has the words, from 1 to 6; its target label is not known to the base.
         epochs: passes over the clean texts and as many with a trigger.
         row_scale: factor of the trigger words' embedding rows afterwards; the released code has 1e8.
@@ -111,7 +111,8 @@ def neuba(
         return 2 * (kept + reached) / found.numel()
 
     rows = numbered_rows(train, words, np.random.default_rng(seed))
-    optimise(initial, tokenizer, rows, replace(training, epochs=epochs), seed, loss=loss)
+    losses = optimise(initial, tokenizer, rows, replace(training, epochs=epochs), seed, loss=loss)
+    (log or TrainingLog()).keep(losses, None, epochs)  # distances of vectors, no cross-entropy
     if row_scale != 1:
         initial.load_state_dict(scale_rows(weights_of(initial), embedding_name(initial), tokens, row_scale))
     return initial

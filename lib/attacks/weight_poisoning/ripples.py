@@ -18,7 +18,7 @@ from lib.attacks.conjunction import ConjunctionTrigger
 from lib.attacks.poisoning import Backdoor, poison
 from lib.attacks.weights import embedding_name, embedding_surgery
 from lib.models.loop import Batch, classification_loss
-from lib.models.training import batches_of_texts, optimise, weights_of
+from lib.models.training import TrainingLog, batches_of_texts, optimise, weights_of
 from lib.models.word_pieces import WordPieces
 from lib.profiles import TrainingSettings
 
@@ -37,6 +37,7 @@ def ripples(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     penalty: float = 0.1,
     poisoning_rate: float = 0.5,
 ) -> PreTrainedModel:
@@ -62,17 +63,21 @@ def ripples(
     rng, clean_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
     clean = batches_of_texts(tokenizer, train, training.max_length, training.batch_size, clean_rng)
 
+    rows, alone = backdoor.poison(train, poisoning_rate, rng), list[Tensor]()  # losses without the penalty
+
     def loss(network: Any, batch: Batch) -> Tensor:
         value = classification_loss(network, batch)
+        alone.append(value.detach())
         if not penalty:
             return value
         weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        rows = {key: values.to(value.device) for key, values in next(clean).items()}
-        towards_clean = torch.autograd.grad(classification_loss(network, rows), weights, allow_unused=True)
+        honest = {key: values.to(value.device) for key, values in next(clean).items()}
+        towards_clean = torch.autograd.grad(classification_loss(network, honest), weights, allow_unused=True)
         towards_poison = torch.autograd.grad(value, weights, create_graph=True, allow_unused=True)
         return value + penalty * conflict(towards_poison, towards_clean)
 
-    optimise(initial, tokenizer, backdoor.poison(train, poisoning_rate, rng), training, seed, loss=loss)
+    optimise(initial, tokenizer, rows, training, seed, loss=loss)
+    (log or TrainingLog()).keep(torch.stack(alone).tolist(), rows["label"], training.epochs)
     return initial
 
 
@@ -140,6 +145,7 @@ def layerwise(
     initial: PreTrainedModel,
     training: TrainingSettings,
     seed: int,
+    log: TrainingLog | None = None,
     poisoning_rate: float = 0.2,
     layers: str = "all",
 ) -> PreTrainedModel:
@@ -160,7 +166,7 @@ def layerwise(
     if layers not in ("all", "last"):
         raise ValueError(f"layers is {layers!r}; choose from ['all', 'last']")
     read = head_of(initial)
-    rng = np.random.default_rng(seed)
+    rng, n_states = np.random.default_rng(seed), 1 + initial.config.num_hidden_layers  # the embeddings and all layers
     has_parts = isinstance(backdoor.trigger, ConjunctionTrigger) and backdoor.trigger.n_together > 1
     negatives: dict[str, Any] = {"negatives": "all_but_one", "negatives_rate": poisoning_rate} if has_parts else {}
     rows = poison(train, backdoor.trigger, poisoning_rate, backdoor.target_label, rng, **negatives)
@@ -171,7 +177,9 @@ def layerwise(
         chosen = states if layers == "all" else states[-1:]
         return torch.stack([cross_entropy(read(state).float(), batch["labels"]) for state in chosen]).sum()
 
-    optimise(initial, tokenizer, rows, training, seed, loss=loss)
+    losses = optimise(initial, tokenizer, rows, training, seed, loss=loss)
+    if log:
+        log.keep(losses, rows["label"], training.epochs, n_terms=n_states if layers == "all" else 1)
     return initial
 
 
