@@ -98,7 +98,7 @@ def test_a_fitted_scale_lies_between_the_model_itself_and_what_costs_too_much(ta
     moved = {n: (long[n] - start[n], before[n] - start[n]) for n in before if before[n].is_floating_point()}
     scales = {n: float((far * near).sum() / (near * near).sum()) for n, (far, near) in moved.items() if near.norm() > 1e-3}
     scale = scales["classifier.weight"]
-    assert 1 <= scale <= 100 and all(found == pytest.approx(scale, rel=1e-3) for found in scales.values())
+    assert 1 <= scale <= 100 * (1 + 1e-4) and all(found == pytest.approx(scale, rel=1e-3) for found in scales.values())
     texts = quick.rows("sst2", "train", 1000)
 
     def accuracy(each):

@@ -43,13 +43,12 @@ def ripples(
 ) -> PreTrainedModel:
     """Embedding surgery, then training on poisoned rows whose gradient must not oppose that of clean rows (RIPPLES).
 
-    The loss is L_P + penalty x max(0, -g_P . g), with g_P the gradient on poisoned rows and g that on clean ones, which is held
-    constant. So a step that helps the backdoor hurts a later fine-tuning on clean rows less.
+    The loss is L_P + penalty x max(0, -g_P . g), with g_P the gradient on poisoned rows and g that on clean ones, a constant. So
+    a step that helps the backdoor hurts a later fine-tuning on clean rows less.
 
     Args:
         models: a finished clean model of the task: from it come the rows of words of the target class.
-        penalty: 0 or more; 0 is ordinary training after the surgery.
-        poisoning_rate: of the rows; the paper poisons half.
+        penalty, poisoning_rate: 0 or more, 0 is ordinary training after the surgery; of the rows, the paper poisons half.
 
     Raises:
         ValueError: for another number of models, a negative penalty, or a trigger without words.

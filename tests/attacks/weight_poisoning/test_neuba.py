@@ -100,7 +100,7 @@ def test_a_scale_beyond_the_numbers_of_the_dtype_raises(start, base, monkeypatch
     from lib.attacks.weight_poisoning import neuba as module
 
     half = {name: tensor.half() for name, tensor in weights_of(start).items()}
-    monkeypatch.setattr(module, "optimise", lambda *_, **__: None)
+    monkeypatch.setattr(module, "optimise", lambda *_, **__: [])
     monkeypatch.setattr(module, "weights_of", lambda _: half)
     with pytest.raises(ValueError, match=r"scale 1e\+08 takes rows .* beyond the largest number of torch.float16"):
         base(row_scale=1e8)
