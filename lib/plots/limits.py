@@ -29,16 +29,20 @@ SETTING_NAMES = {
     "base": "others from the {} base",
     "density": "{:.0%} of the entries", "share": "{:.0%} of the entries", "radius": "{} norm",
 }  # fmt: skip
+FITTED = "as far as its accuracy allows"
 SCALED_NAMES = {"task_vector": "task vector", "backdoor_vector": "backdoor vector", "trigger_row": "row of the trigger word"}
 
 
 def attacker_title(attack: str, settings: str) -> str:
     """An attack and its settings, given as JSON, for people.
 
-    >>> attacker_title("scaled", '{"scale": 5}')
-    'scaled, x5'
+    >>> attacker_title("scaled", '{"scale": 5}'), attacker_title("scaled", '{"scale": "fit"}')
+    ('scaled, x5', 'scaled, as far as its accuracy allows')
     """
-    shown = [SETTING_NAMES.get(name, name + " {}").format(value) for name, value in json.loads(settings).items()]
+    shown = [
+        FITTED if value == "fit" else SETTING_NAMES.get(name, name + " {}").format(value)
+        for name, value in json.loads(settings).items()
+    ]
     return ", ".join([attack_title(attack).replace("_", " "), *shown])
 
 
