@@ -11,7 +11,8 @@ import pandas as pd
 
 from lib.metrics.variation import explained_shares
 from lib.reports.reading import markdown_table, percent, read
-from lib.tables.deciding import STRONG, removed_and_price
+from lib.tables.deciding import STRONG
+from lib.tables.deciding_findings import removed_and_price
 
 POCKET, REAL = "pocket", "small"
 DECODERS = ("llama", "mistral", "gpt2")  # of `model_type`

@@ -19,13 +19,23 @@ from lib.models.model import Guarded, Model
 from lib.models.prediction import Texts
 from lib.study.artifacts import Locations, load_rows
 from lib.study.merged import MergedModel
-from lib.study.recipes import CostRecipe, DerivedRecipe, ModelRecipe
+from lib.study.recipes import DataRecipe, DerivedRecipe, ModelRecipe, Recipe
 
 if TYPE_CHECKING:
     from lib.study.study import Study
 
 COST_FILE = "cost.json"
 N_TEXTS = 100
+
+
+@dataclass(frozen=True)
+class CostRecipe(Recipe):
+    """What a model costs, measured on the first `n` rows of some clean texts."""
+
+    model: str  # the model's key
+    data: DataRecipe
+    n: int
+    max_length: int
 
 
 @dataclass(frozen=True)

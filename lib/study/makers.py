@@ -17,24 +17,9 @@ import numpy as np
 from lib.attacks import Backdoor
 from lib.datasets import task_spec
 from lib.defenses import get_defense
-from lib.study.artifacts import (
-    Locations,
-    fitted_trigger,
-    given_to,
-    load_rows,
-    load_texts,
-    poisoned_rows,
-    prepare_worker,
-)
+from lib.study.artifacts import Locations, fitted_trigger, given_to, load_rows, load_texts, poisoned_rows, prepare_worker
 from lib.study.derived import get_derivation
-from lib.study.recipes import (
-    DataRecipe,
-    DerivedRecipe,
-    InitialRecipe,
-    ModelRecipe,
-    Recipe,
-    StatisticsRecipe,
-)
+from lib.study.recipes import DataRecipe, DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
 from lib.study.scoring import teacher_logits
 from lib.study.texts import TextsRecipe
 

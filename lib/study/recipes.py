@@ -233,16 +233,6 @@ class EnsembleRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class CostRecipe(Recipe):
-    """What a model costs, measured on the first `n` rows of some clean texts."""
-
-    model: str  # the model's key
-    data: DataRecipe
-    n: int
-    max_length: int
-
-
-@dataclass(frozen=True)
 class LogitsRecipe(Recipe):
     """What a model says to the rows of a split, as they are or with a trigger. Scores are computed from it, never stored."""
 

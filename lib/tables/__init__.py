@@ -13,7 +13,8 @@ from lib.tables.collusion import backdoored_table, collusion_table
 from lib.tables.compared import compared_means, four_models, model_means, suspect_findings
 from lib.tables.composition import composition_table
 from lib.tables.composition_findings import composition_findings
-from lib.tables.deciding import deciding_findings, deciding_parts, deciding_table
+from lib.tables.deciding import deciding_parts, deciding_table
+from lib.tables.deciding_findings import deciding_findings
 from lib.tables.defenses import assumptions_table, compared_with_merging, defense_findings, defense_means, defenses_table
 from lib.tables.detection import detection_findings, detection_table, open_findings
 from lib.tables.distillation import distillation_table

@@ -13,12 +13,11 @@ from lib.tables.deciding import (
     CAUSES,
     FEW,
     MATCHED,
-    deciding_findings,
     deciding_parts,
     deciding_table,
-    removed_and_price,
     with_matched,
 )
+from lib.tables.deciding_findings import deciding_findings, removed_and_price
 
 CASE = ("sst2", "badnet", 0)
 
