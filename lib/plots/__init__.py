@@ -9,7 +9,7 @@ from lib.plots.attacks import plot_attacks, plot_loss_curves
 from lib.plots.coefficient import plot_barrier, plot_coefficient, plot_task_arithmetic
 from lib.plots.collusion import attack_matrix, plot_backdoored, plot_collusion
 from lib.plots.deciding import plot_deciding, plot_partner_strength
-from lib.plots.defenses import plot_defenses
+from lib.plots.defenses import plot_defenses, plot_defenses_by_attack
 from lib.plots.distillation import plot_students, plot_ways
 from lib.plots.domains import plot_domains, plot_partner_kinds
 from lib.plots.epochs import plot_epochs
@@ -43,6 +43,7 @@ __all__ = [
     "plot_composition",
     "plot_deciding",
     "plot_defenses",
+    "plot_defenses_by_attack",
     "plot_detection",
     "plot_domains",
     "plot_epochs",

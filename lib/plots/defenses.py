@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from itertools import zip_longest
+
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
+from lib.metrics.columns import title_of
 from lib.plots.dot_rows import plot_dot_rows
-from lib.plots.marks import BEFORE, FULL, HOLLOW, NEUTRAL, entry
-from lib.plots.style import OTHER_COLOURS, UNKNOWN, Subject, over_attacks
+from lib.plots.marks import BEFORE, CLEAN_LINE, CLEAN_MODEL, FULL, HOLLOW, NEUTRAL, entry, legend_below
+from lib.plots.style import OTHER_COLOURS, REFERENCE, UNKNOWN, WIDTH, Subject, attack_title, finish, over_attacks
 
+NAMED = ("average", "abl", "onion", "gms", "pure", "strip", "cube")  # in the figure of many panels
+HALO = [withStroke(linewidth=2, foreground="white")]  # names stay readable over marks
 NONE = "none"  # the backdoored model without a defense
 DEFENSE_NAMES = {
     NONE: "no defense", "abl": "ABL", "bki": "BKI", "cube": "CUBE", "dan": "DAN", "gms": "GMS", "onion": "ONION",
@@ -65,3 +73,43 @@ def plot_defenses(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     legend = [entry(f"needs {what}", FULL, color=colour) for what, colour in used]
     legend += [entry(BEFORE, HOLLOW)] if NONE in needs else []
     return plot_dot_rows(shown, "defense", looks, legend, f"Defenses: {over_attacks(table['attack'])}", subject, before=NONE)
+
+
+def plot_defenses_by_attack(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
+    """Table `12_defenses`, one panel per attack: what each defense leaves against what it costs; low and to the right is good.
+
+    Each mark is a mean over tasks and seeds. Some have their names: one of each kind, for the others crowd beside them.
+    """
+    shown = table[table["defense"] != "clean_model"]
+    attacks = list(dict.fromkeys(shown["attack"]))
+    n_columns = min(3, len(attacks))
+    n_rows = math.ceil(len(attacks) / n_columns)
+    size = (max(4.8, min(WIDTH, 3.2 * n_columns)), 1.4 + 2.7 * n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, attack in zip_longest(axes.flat, attacks):
+        if attack is None:
+            axis.set_visible(False)
+            continue
+        rows = shown[shown["attack"] == attack]
+        means = rows.groupby("defense", sort=False)[["excess_asr", "cacc_change"]].mean() * 100
+        needs = rows.drop_duplicates("defense").set_index("defense")["needs"]
+        for name, point in means.iterrows():
+            look = {**(HOLLOW if name == NONE else FULL), "color": GROUPS[needs_group(needs[name])][1], "markersize": 5.5}
+            axis.plot(point["cacc_change"], point["excess_asr"], zorder=4 if name == NONE else 3, **look)
+            if name in NAMED:
+                offset = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "path_effects": HALO, "zorder": 5}
+                axis.annotate(defense_title(str(name)), (point["cacc_change"], point["excess_asr"]), **offset)
+        axis.axhline(0, **CLEAN_LINE)
+        axis.axvline(0, **{**REFERENCE, "zorder": 1})
+        axis.set_title(attack_title(attack), fontsize=9.5)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("ASR above a clean\nmodel's, points", fontsize=8.5)
+    for place, axis in enumerate(axes.flat):
+        if place + n_columns >= len(attacks):
+            axis.set_xlabel(f"{title_of('cacc_change')}, points", fontsize=8.5)
+            axis.xaxis.set_tick_params(labelbottom=True)
+    used = {needs_group(text) for text in shown["needs"]} - {"nothing"}
+    legend = [entry(f"needs {what}", FULL, color=colour) for name, (what, colour) in GROUPS.items() if name in used]
+    legend += [entry(BEFORE, HOLLOW)] if NONE in set(shown["defense"]) else []
+    legend_below(figure, [*legend, entry(CLEAN_MODEL, CLEAN_LINE)])
+    return finish(figure, axes, "What each defense leaves, and what it costs", shown, subject, has_intervals=False)

@@ -7,7 +7,7 @@ import pytest
 
 from lib.defenses import DEFENSES
 from lib.metrics.columns import column_of
-from lib.plots.defenses import GROUPS, defense_title, needs_group, plot_defenses
+from lib.plots.defenses import GROUPS, NAMED, defense_title, needs_group, plot_defenses, plot_defenses_by_attack
 from lib.study.choices import chosen_defenses
 from lib.study.costs import cost_of
 from lib.study.store import MissingRunsError, UndeclaredError
@@ -184,6 +184,19 @@ def test_the_figure_has_a_line_per_defense_the_one_that_leaves_least_on_top(tabl
     assert [name for name, is_hollow in zip(order, hollow, strict=True) if is_hollow] == ["none"]
     assert "mean of 2 attacks" in figure.get_suptitle()
     assert "BadNet" in plot_defenses(table[table["attack"] == "badnet"]).get_suptitle()
+    plt.close("all")
+
+
+def test_each_attack_has_a_panel_with_a_mark_per_defense(table):
+    figure = plot_defenses_by_attack(table)
+    axes = [axis for axis in figure.get_axes() if axis.get_visible()]
+    assert [axis.get_title() for axis in axes] == ["BadNet", "InsertSent"]
+    shown = table[(table["defense"] != "clean_model") & (table["attack"] == "badnet")]
+    means = 100 * shown.groupby("defense")[["cacc_change", "excess_asr"]].mean()
+    marks = [line.get_xydata()[0].tolist() for line in axes[0].lines if line.get_marker() == "o"]
+    assert np.array(sorted(marks)) == pytest.approx(np.array(sorted(means.to_numpy().tolist())))
+    named = {text.get_text() for text in axes[0].texts}
+    assert named == {defense_title(name) for name in means.index if name in NAMED} and "average" in named
     plt.close("all")
 
 
