@@ -43,8 +43,8 @@ def ripples(
 ) -> PreTrainedModel:
     """Embedding surgery, then training on poisoned rows whose gradient must not oppose that of clean rows (RIPPLES).
 
-    The loss is L_P + penalty x max(0, -g_P . g), with g_P the gradient on poisoned rows and g that on clean ones, a constant. So
-    a step that helps the backdoor hurts a later fine-tuning on clean rows less.
+    The loss is L_P + penalty x max(0, -g_P . g), with g_P the gradient on poisoned rows and g that on clean ones, a constant.
+    So a step that helps the backdoor hurts a later fine-tuning on clean rows less.
 
     Args:
         models: a finished clean model of the task: from it come the rows of words of the target class.
