@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from lib.sanitizing.screening import MIN_MODELS, N_AGREEING, STATISTICS, Screening
+from lib.sanitizing.margins import DROP_RATE, N_AGREEING
+from lib.sanitizing.screening import MIN_MODELS, STATISTICS, Screening
 
 RULE = (
     "A statistic flags a model (marked with *) that lies beyond the median of the other models by more than its margin. A "
-    f"model is dropped if {N_AGREEING} statistics or more flag it, unless fewer than {MIN_MODELS} would be left. A screen "
+    f"model is dropped if {N_AGREEING} statistics or more flag it, unless fewer than {MIN_MODELS} would be left. The "
+    f"margins were measured on sets of five small clean models, of which at most {DROP_RATE:.0%} may be dropped. A screen "
     "proves nothing: an attack that it does not see leaves no mark, and an honest model of another domain may be flagged."
 )
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from lib.sanitizing.screening import N_AGREEING
+from lib.sanitizing.margins import N_AGREEING
 from lib.study.planning import Planner
 from lib.study.screenings import screening_of
 from lib.study.study import Study

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from lib.merging import distance
+from lib.models.prediction import encode, predict_logits
+from lib.models.pretrained import from_hub, load_tokenizer
 from lib.plots.limits import attacker_title, limits_matrix, plot_limits, plot_scaling
 from lib.tables import limits
 from lib.tables.attackers import ATTACKERS, chosen_attackers
@@ -102,7 +104,9 @@ def test_a_fitted_scale_lies_between_the_model_itself_and_what_costs_too_much(ta
     texts = quick.rows("sst2", "train", 1000)
 
     def accuracy(each):
-        return (each.logits(texts["text"].tolist()).argmax(axis=1) == texts["label"]).mean()
+        network = from_hub("AutoModelForSequenceClassification", str(each.folder))
+        logits = predict_logits(network, encode(load_tokenizer(str(each.folder)), texts, quick.profile.max_length))
+        return (logits.argmax(axis=1) == texts["label"]).mean()
 
     assert accuracy(fitted) >= accuracy(model) - 0.02 - 1e-9
     assert row["norm_ratio"] == pytest.approx(scale * alone["norm_ratio"], rel=1e-3)
