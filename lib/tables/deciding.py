@@ -88,12 +88,12 @@ def _needed(
         raise ValueError("few_rows is empty; give one number of training rows or more, such as 200")
     planner = _planner(planner)
     cases = cases_of(planner, tasks, attacks)
-    needed = Needed(backdoored_recipes(planner, cases))
+    needed = Needed()
     for task, _, seed in cases:
         sets = _sets_of_partners(planner, task, seed, few_rows, more_rows, lacking_label)
         needed.add(recipe for _, recipes in sets for recipe in recipes)
         needed.n_merges += 2 * len(sets)
-    return needed
+    return Needed(backdoored_recipes(planner, cases)) + needed
 
 
 @declares(_needed)

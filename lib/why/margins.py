@@ -161,8 +161,8 @@ def strength_left(weight: ArrayLike, shared: float) -> Floats:
         weight: of the backdoored model.
         shared: how far the clean heads, too, read the direction that the trigger is written to, 0 (a private channel) to 1.
 
-    >>> strength_left(0.2, 0.0), strength_left(0.2, 1.0)
-    (0.04000000000000001, 0.2)
+    >>> [round(float(strength_left(0.2, shared)), 3) for shared in (0.0, 1.0)]
+    [0.04, 0.2]
     """
     w = np.asarray(weight, dtype=float)
     return (w * (w + (1 - w) * shared))[()]

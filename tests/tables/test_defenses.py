@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.defenses import DEFENSES
+from lib.defenses import DEFENSES, SPECIAL
 from lib.metrics.columns import column_of
 from lib.plots.defenses import GROUPS, NAMED, defense_title, needs_group, plot_defenses, plot_defenses_by_attack
 from lib.study.choices import chosen_defenses
@@ -207,7 +207,7 @@ def test_means_are_over_tasks_and_seeds(table):
 
 
 def test_a_wrong_defense_lists_the_known_ones():
-    assert chosen_defenses("all") == [name for name in DEFENSES if name != "onion_published"]
+    assert chosen_defenses("all") == [name for name in DEFENSES if name not in ("onion_published", *SPECIAL)]
     with pytest.raises(ValueError, match="unknown defense 'prayer'; choose from"):
         chosen_defenses("onion, prayer")
     with pytest.raises(ValueError, match="defense is 'onion'; 'average' must be among them"):
