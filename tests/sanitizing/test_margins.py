@@ -30,7 +30,7 @@ def test_excess_counts_in_sizes_of_the_median_of_the_others_and_not_below_what_m
     assert math.isnan(excess(math.nan, [1.0, 2.0], 1, least=0.0))
 
 
-@pytest.mark.parametrize(("rate", "found"), [(0.5, 5.0), (0.2, 8.0), (0.1, 9.0)])
+@pytest.mark.parametrize(("rate", "found"), [(0.5, 5.0), (0.2, 8.0), (0.12, 9.0), (0.1, 9.0)])
 def test_of_nine_models_a_tenth_is_above_the_margin_as_often_as_the_rate_says(rate, found):
     assert conformal_margin([float(value) for value in range(9, 0, -1)], rate) == found
 
