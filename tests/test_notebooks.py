@@ -210,7 +210,8 @@ def test_a_notebook_runs_on_tiny_settings_and_leaves_what_it_promises(path, fold
             table = pd.read_csv(figures / name)
             assert len(table) > 0
             for rate in {"cacc", "asr", "asr_floor"} & set(table):
-                assert table[rate].between(0, 1).all()
+                known = table[rate].dropna()  # a rate of triggered texts alone is empty beside clean ones
+                assert len(known) and known.between(0, 1).all()
 
 
 @pytest.mark.notebooks
