@@ -43,7 +43,12 @@ def deciding_findings(table: pd.DataFrame, names: dict[str, str] | None = None) 
         title = (names or {}).get(str(task), str(task))
         done = [removed_and_price(table[table["task"] == task], kind) for kind in (STRONG, DOMAINS)]
         said = [f"{removed:.1%} of the removable ASR at {100 * change:+.1f} points of CACC" for removed, change in done]
-        yield f"{title}: well-trained models of the task itself remove {said[0]}, models of other domains {said[1]}."
+        kept = [table[(table["task"] == task) & (table["partners"] == kind)] for kind in (STRONG, DOMAINS)]
+        buys = [100 * (rows["cacc"] - rows["partners_only_cacc"]).mean() for rows in kept]
+        yield (
+            f"{title}: well-trained models of the task itself remove {said[0]}, models of other domains {said[1]}. Keeping the "
+            f"backdoored model changes the CACC of these partners by {buys[0]:+.1f} and {buys[1]:+.1f} points."
+        )
         yield (
             f"{title}: with models of other domains the CACC changes by {found['cacc', 'all']}. Of that the merge itself makes "
             f"{found['cacc', 'merge']}, the weakness of the partners {found['cacc', 'weak partners']}, their domain "

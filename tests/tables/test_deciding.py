@@ -46,7 +46,7 @@ def invented(n_seeds=2):
     for seed in range(n_seeds):
         for partners, (n_rows, strength, change, excess) in shown.items():
             row = {"task": "agnews", "attack": "badnet", "partners": partners, "n_rows": n_rows, "seed": seed, "n_partners": 4}
-            row |= {"partner_cacc": strength, "partner_validation_cacc": strength, "partners_only_cacc": strength}
+            row |= {"partner_cacc": strength, "partner_validation_cacc": strength, "partners_only_cacc": strength, "cacc": 0.9}
             row |= {"backdoored_asr": 0.9, "asr_floor": 0.1}
             rows.append(row | {"cacc_change": change + seed / 1000, "excess_asr": excess})
     return pd.DataFrame(rows)
@@ -119,7 +119,8 @@ def test_sentences_name_the_largest_part_and_say_what_was_matched():
     done, first, second, third, more, lacking = deciding_findings(invented(), {"agnews": "AG News"})
     assert done == (
         "AG News: well-trained models of the task itself remove 97.5% of the removable ASR at -0.5 points of CACC, models of "
-        "other domains 91.2% of the removable ASR at -3.5 points of CACC."
+        "other domains 91.2% of the removable ASR at -3.5 points of CACC. Keeping the backdoored model changes the CACC of "
+        "these partners by -5.0 and +8.0 points."
     )
     assert first.startswith("AG News: with models of other domains the CACC changes by -3.5 points")
     assert first.endswith("Most of the price comes from the weakness of the partners.")
