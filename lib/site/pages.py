@@ -56,6 +56,8 @@ def clean_notebook(executed: Notebook, has_mixer: bool = False) -> Notebook:
         cells += [_note(note, f"note-{len(cells)}-{number}") for number, note in enumerate(notes)]
     page["cells"] = cells
     page["metadata"] = {name: value for name, value in page["metadata"].items() if name in ("kernelspec", "language_info")}
+    # A kernel writes it when it runs a notebook; without it the builder does not know how to colour the code.
+    page["metadata"].setdefault("language_info", {"name": "python"}).setdefault("pygments_lexer", "ipython3")
     return page
 
 
