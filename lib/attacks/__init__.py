@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import get_type_hints
 
-from lib.attacks import badnet, bite, conjunction, insertsent, lws, syntactic
+from lib.attacks import badnet, bite, conjunction, insertsent, lws, style, syntactic
 from lib.attacks.poisoning import Backdoor, check_target_label, draw_rows, poison, triggered_test
 from lib.attacks.triggers import REGIMES, Trigger, load_trigger, save_trigger
 
@@ -26,8 +26,9 @@ ATTACKS: dict[str, Callable[..., Trigger]] = {
     "lws": lws.fit_trigger,
     "bite": bite.fit_trigger,
     "conjunction": conjunction.fit_trigger,
+    "style": style.fit_trigger,
 }
-SPECIAL = ("conjunction",)  # attacks of one notebook, which "all" leaves out
+SPECIAL = ("conjunction", "style")  # attacks of one notebook, which "all" leaves out
 
 __all__ = [
     "ATTACKS",

@@ -65,6 +65,7 @@ COMPOSITIONS = (
     Composition("three words, all needed", ORDINARY, is_conjunction=True),
     Composition("another syntax", n_insertions=0, attack="syntactic"),
     Composition("other words (LWS)", n_insertions=0, attack="lws"),
+    Composition("older style", n_insertions=0, attack="style"),
 )
 
 

@@ -66,7 +66,7 @@ def test_the_share_of_changed_words_is_that_of_the_test_texts(table, quick):
 def test_rewritten_texts_are_attacked_as_in_the_other_notebooks():
     planner = Study("pocket").planner
     rewriting = [each for each in COMPOSITIONS if each.attack]
-    assert [each.attack for each in rewriting] == ["syntactic", "lws"]
+    assert [each.attack for each in rewriting] == ["syntactic", "lws", "style"]
     for each in rewriting:
         victim = composition._victim(planner, "sst2", 0, each)
         assert victim == planner.recipe("sst2", each.attack, 0, epochs=3.0)
