@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from lib.plots.marks import CLEAN, FULL, HOLLOW, entry, legend_below
 from lib.plots.style import OTHER_COLOURS, RATE_COLOURS, UNKNOWN, WIDTH, Subject, attack_title, colours_of, finish
@@ -91,7 +92,7 @@ def plot_triangle(
     }
     for axis, (column, (title, scale, colours)) in zip(axes[0], panels.items(), strict=True):
         values = scale * grid[column]
-        levels = np.linspace(values.min(), np.quantile(values, 0.95), 9) if column == "clean_loss" else np.linspace(0, 100, 11)
+        levels = _round_steps(values.min(), np.quantile(values, 0.95)) if column == "clean_loss" else np.linspace(0, 100, 11)
         drawn = axis.tricontourf(grid["x"], grid["y"], values, levels=_rising(levels), cmap=colours, extend="both")
         figure.colorbar(drawn, ax=axis, shrink=0.85)
         _name_models(axis, named)
@@ -105,6 +106,11 @@ def plot_triangle(
     return finish(
         figure, axes, f"The plane of three models, {attack}{f': {said}' if said else ''}", table, subject, has_intervals=False
     )
+
+
+def _round_steps(low: float, high: float) -> np.ndarray:
+    """About eight levels from `low` to `high`, in steps that a reader can add up."""
+    return np.asarray(MaxNLocator(nbins=9, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
 
 
 def _rising(levels: np.ndarray) -> np.ndarray:
