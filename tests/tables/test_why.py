@@ -78,6 +78,8 @@ def test_the_ends_of_a_way_are_their_own_ensemble(margins):
         rows = at(margins, place)
         assert (rows["asr"] == rows["asr_counted"]).all()
     assert at(margins, 0)["delta_size"].tolist() == pytest.approx([0.0] * 4)
+    ends = margins[margins["coefficient"].isin([0, 1]) & margins["delta_probed"].notna()]
+    assert len(ends) and ends["delta_probed"].tolist() == pytest.approx([0.0] * len(ends), abs=1e-6)
     one_partner = margins[margins["partners"] == "same_task"]
     assert at(one_partner, 1)["delta_size"].tolist() == pytest.approx([0.0] * 2)
 
@@ -102,6 +104,7 @@ def test_derivatives_are_taken_on_ways_to_other_domains_only(margins):
     assert set(margins[has_bound]["partners"]) == {"other_domains"} and not margins[~has_bound]["bounded_share"].notna().any()
     inside = margins[has_bound & margins["coefficient"].between(0.1, 0.9)]
     assert (inside["bounded_share"] > 0.8).all()  # an estimate from five points
+    assert (inside["delta_probed"] <= inside["curvature_bound"])[inside["bounded_share"] == 1].all()
     assert (inside["error_probed"].dropna() <= inside["error_guaranteed"].dropna()).all()
 
 

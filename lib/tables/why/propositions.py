@@ -63,9 +63,9 @@ def _p2(margins: pd.DataFrame, triggered: pd.DataFrame, between: pd.DataFrame) -
     if bent.empty:
         return
     held = np.average(bent["bounded_share"], weights=bent["n_probed"])
-    sizes = bent.groupby("split")[["curvature_bound", "delta_size", "lead_mean"]].apply(lambda rows: rows.abs().mean())
+    sizes = bent.groupby("split")[["curvature_bound", "delta_probed"]].apply(lambda rows: rows.abs().mean())
     told = "; ".join(
-        f"{split}: bound {row.curvature_bound:.1f}, distance {row.delta_size:.2f}" for split, row in sizes.iterrows()
+        f"{split}: bound {row.curvature_bound:.1f}, distance {row.delta_probed:.1f}" for split, row in sizes.iterrows()
     )
     yield Checked(
         "P2",
