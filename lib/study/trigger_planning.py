@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label, trigger_types
-from lib.attacks.published import load_published, published_files
+from lib.attacks.published import load_published, load_published_test, published_files, published_test_file
 from lib.datasets import TASKS
 from lib.study.artifacts import published_attack
 from lib.study.entries import parse_entry
@@ -78,6 +78,20 @@ def plan_trigger(
     pretrained = planner.fingerprint(profile.pretrained) if "pretrained" in arguments else ""
     version = version_of(fit_trigger, getattr(trigger_types()[attack], "version", 1))
     return TriggerRecipe(attack, data, target, as_settings(chosen), seed, masked_lm, pretrained, version=version)
+
+
+def plan_published_test(planner: Planner, dataset: str, attack: str, seed: int) -> TriggerRecipe | None:
+    """The recipe of an attack's published test texts, with which any model can be scored; None where there are none.
+
+    Raises:
+        ValueError: for an unknown dataset or attack, or a file that cannot be used.
+    """
+    spec, folder = planner.spec(dataset), planner.locations.data_dir
+    if planner.profile.source != "real" or published_test_file(folder, dataset, check_attack(attack)) is None:
+        return None
+    found = load_published_test(folder, dataset, attack, len(spec.label_names), spec.target_label)
+    data = planner.data(dataset, "train", seed)
+    return TriggerRecipe(attack, data, spec.target_label, (), seed, published=found.fingerprint, test_only=True)
 
 
 def _settings_of_profile(planner: Planner, attack: str) -> dict[str, Any]:
