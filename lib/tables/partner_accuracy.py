@@ -113,12 +113,12 @@ def _lacking_findings(merging: pd.DataFrame, partners: pd.DataFrame) -> Iterator
             continue
         averages = merging[(merging["task"] == task) & (merging["partners"] == "other_domains")]
         without, with_all = averages[averages["n_models"] == first + 1], most_models(averages, "other_domains")
-        yield f"{task}: {names}. {_average(without)}; {_average(with_all)}."
+        yield f"{task}: {names}. {_average(without)} {_average(with_all)}"
 
 
 def _average(rows: pd.DataFrame) -> str:
     n, means = int(rows["n_models"].iloc[0]), rows[["asr", "cacc", "backdoored_cacc", "partners_only_cacc"]].mean()
     return (
         f"Averages of {n} models (weight of the backdoored one 1/{n}): ASR {means.asr:.1%}, CACC {means.cacc:.1%} "
-        f"({points(means.cacc - means.backdoored_cacc)}), partners alone {means.partners_only_cacc:.1%}"
+        f"({points(means.cacc - means.backdoored_cacc)}), partners alone {means.partners_only_cacc:.1%}."
     )
