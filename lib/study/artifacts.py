@@ -158,6 +158,7 @@ def fitted_trigger(recipe: TriggerRecipe, locations: Locations) -> Trigger:
         available = {
             "masked_lm": recipe.masked_lm and locations.pretrained(recipe.masked_lm),
             "pretrained": recipe.pretrained and locations.pretrained(recipe.pretrained),
+            "precision": recipe.precision,
             "rng": np.random.default_rng([recipe.seed, POISON_STREAM]),  # as in `poisoned_rows`: the same rows are drawn
         }
         needed = {name: value for name, value in available.items() if name in inspect.signature(fit_trigger).parameters}

@@ -240,6 +240,15 @@ def test_the_precision_of_a_machine_is_part_of_a_models_key(study, monkeypatch):
     assert [study.recipe("sst2", precision=known).key for known in ("float32", "bfloat16")] == [slow.key, fast.key]
 
 
+def test_bite_asks_its_language_model_in_the_precision_of_the_profile(study):
+    study = study.variant(masked_lm="pocket-bert")
+    rough = study.variant(precision="bfloat16")
+    assert [each.trigger_recipe("sst2", "bite").precision for each in (study, rough)] == ["float32", "bfloat16"]
+    assert study.trigger_recipe("sst2", "bite").key != rough.trigger_recipe("sst2", "bite").key
+    assert "precision" not in study.trigger_recipe("sst2", "bite").as_dict()  # what was fitted before is found again
+    assert study.trigger_recipe("sst2", "badnet") == rough.trigger_recipe("sst2", "badnet")
+
+
 def test_pocket_models_have_the_same_key_on_every_machine(tmp_path, monkeypatch):
     keys = set()
     for capable in (True, False):
