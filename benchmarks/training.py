@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import joblib
 import pandas as pd
@@ -42,42 +43,57 @@ def main() -> None:
     papers = replace(PROFILES["paper"].training, epochs=1.0, **PAPERS)
     n_cores = joblib.cpu_count()
     kinds = {OURS: (ours, n_cores, 1), "the paper's script": (papers, 1, n_cores)}
-    found: dict[str, list[float]] = {name: [] for name in kinds}
+    found: dict[str, list[Speed]] = {name: [] for name in kinds}
+    print(
+        f"{len(rows)} sentences of SST-2, {n_cores} cores, {options.repeats} repeats; texts per second of all cores together,"
+    )
+    print("and per processor second, which a busy machine changes less")
     for _ in range(options.repeats):
         for name, (settings, n_jobs, n_threads) in kinds.items():
-            found[name].append(texts_per_second(options.pretrained, rows, settings, n_jobs, n_threads, name == OURS))
-    print(f"{len(rows)} sentences of SST-2, {n_cores} cores, {options.repeats} repeats; texts per second of all cores together")
+            found[name].append(speed(options.pretrained, rows, settings, n_jobs, n_threads, name == OURS))
     for name, (settings, n_jobs, n_threads) in kinds.items():
         how = f"{n_jobs} x {n_threads} threads, {settings.precision}, {settings.batch_size} x {settings.max_length} pieces"
-        least, most = min(found[name]), max(found[name])
-        print(f"{name:20s} {statistics.median(found[name]):6.1f} [{least:.1f}, {most:.1f}]  {how}")
-    ratios = [one / other for one, other in zip(*found.values(), strict=True)]
-    print(f"ours are {statistics.median(ratios):.2f} times as many [{min(ratios):.2f}, {max(ratios):.2f}]")
+        print(f"{name:20s} {shown([each.wall for each in found[name]])}  {shown([each.core for each in found[name]])}  {how}")
+    pairs = list(zip(*found.values(), strict=True))
+    walls, cores = ([getattr(one, kind) / getattr(other, kind) for one, other in pairs] for kind in ("wall", "core"))
+    print(f"{'ours over theirs':20s} {shown(walls)}  {shown(cores)}")
 
 
-def texts_per_second(
-    pretrained: str, rows: pd.DataFrame, settings: TrainingSettings, n_jobs: int, n_threads: int, is_ours: bool
-) -> float:
+class Speed(NamedTuple):
+    """Texts per second of the clock, and per processor second."""
+
+    wall: float
+    core: float
+
+
+def speed(pretrained: str, rows: pd.DataFrame, settings: TrainingSettings, n_jobs: int, n_threads: int, is_ours: bool) -> Speed:
     """Rows of all trainings side by side, over the time from the first start to the last end."""
     job = joblib.delayed(timed_training)
     times = joblib.Parallel(n_jobs=n_jobs)(job(pretrained, rows, settings, n_threads, seed, is_ours) for seed in range(n_jobs))
-    began, ended = zip(*times, strict=True)
-    return n_jobs * len(rows) / (max(ended) - min(began))
+    began, ended, core_seconds = zip(*times, strict=True)
+    n_texts = n_jobs * len(rows)
+    return Speed(n_texts / (max(ended) - min(began)), n_texts / sum(core_seconds))
 
 
 def timed_training(
     pretrained: str, rows: pd.DataFrame, settings: TrainingSettings, n_threads: int, seed: int, is_ours: bool
-) -> tuple[float, float]:
-    """When a training began and ended, in seconds of the clock that all processes share."""
+) -> tuple[float, float, float]:
+    """When a training began and ended, in seconds of the clock that all processes share, and its processor seconds."""
     torch.set_num_threads(n_threads)
-    tokenizer, began = load_tokenizer(pretrained), 0.0
+    tokenizer, began, core_began = load_tokenizer(pretrained), 0.0, 0.0
     for part in (rows.head(WARM_UP), rows):
-        model, began = new_classifier(pretrained, ("negative", "positive"), head_seed=seed), time.time()
+        model = new_classifier(pretrained, ("negative", "positive"), head_seed=seed)
+        began, core_began = time.time(), time.process_time()
         if is_ours:
             fine_tune(model, tokenizer, part, settings, seed)
         else:
             train_by_trainer(model, tokenizer, part, settings, seed, with_defaults=True, is_padded_to_full_length=True)
-    return began, time.time()
+    return began, time.time(), time.process_time() - core_began
+
+
+def shown(values: list[float]) -> str:
+    """The median and, in brackets, the least and the most."""
+    return f"{statistics.median(values):6.1f} [{min(values):.1f}, {max(values):.1f}]"
 
 
 if __name__ == "__main__":
