@@ -72,9 +72,13 @@ def train_by_trainer(
     settings: TrainingSettings,
     seed: int,
     with_defaults: bool = False,
+    is_padded_to_full_length: bool = False,
 ) -> None:
-    """Fine-tune by `Trainer` with our optimizer and order of the batches, or with its own."""
-    encoded = tokenize(tokenizer, train, settings.max_length)
+    """Fine-tune by `Trainer` with our optimizer and order of the batches, or with its own; texts may be padded beforehand."""
+    if is_padded_to_full_length:
+        encoded = tokenizer(train["text"].tolist(), truncation=True, max_length=settings.max_length, padding="max_length")
+    else:
+        encoded = tokenize(tokenizer, train, settings.max_length)
     rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
     rows = [row | {"labels": label} for row, label in zip(rows, train["label"].tolist(), strict=True)]
     rng, lengths = np.random.default_rng(seed), [len(row["input_ids"]) for row in rows]

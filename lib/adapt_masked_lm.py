@@ -16,7 +16,7 @@ from pathlib import Path
 from lib import paths
 from lib.folders import new_folder
 from lib.models.adapting import AdaptingSettings
-from lib.models.loop import PRECISIONS
+from lib.models.precision import PRECISIONS
 from lib.sanitize import one_line
 from lib.study.adapted import adapted_masked_lm, read_adapted
 from lib.study.store import ARTIFACT, Store

@@ -59,7 +59,7 @@ class Profile:
     max_grad_norm: float
     max_length: int
     lora_rank: int
-    precision: str  # of trainings: "float32", "bfloat16", or "auto": bfloat16 on a GPU, float32 elsewhere
+    precision: str  # of trainings: "float32", "bfloat16", or "auto": bfloat16 where the hardware multiplies it, else float32
     architectures: tuple[str, ...]  # of notebook 11: a pretrained model and fields that differ with it, as field=value
     unstable_learning_rate: float  # notebook 06 shows what a training that leaves the basin does to a merge
     n_jobs: int  # trainings at a time; 0: one per core, or one on a GPU; on Ray as many as the cluster has room for
@@ -102,7 +102,7 @@ POCKET = Profile(
     max_grad_norm=1.0,
     max_length=96,
     lora_rank=0,
-    precision="auto",
+    precision="float32",  # whatever the hardware: these tables are the same on every machine
     # Kinds by the common recipe; sizes each by its own, found by one rule for all: benchmarks/choose_recipe.py.
     architectures=(
         "pocket-bert",
@@ -144,6 +144,7 @@ SMALL = replace(
     epochs=3.0,
     warmup_ratio=0.1,
     max_length=64,
+    precision="auto",
     unstable_learning_rate=3e-4,
 )
 

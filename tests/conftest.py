@@ -146,6 +146,7 @@ def make_study(data_folder, tiny_encoder):
         "batch_size": 8,
         "learning_rate": 3e-3,
         "max_length": 48,
+        "precision": "float32",  # the profile's own would make other models on other processors
         "n_jobs": 1,
     }
     return lambda cache_dir, **settings: Study("small", cache_dir=cache_dir, **{"data_dir": data_folder, **tiny, **settings})

@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, BertConfig, BertModel
 from lib.adapt_masked_lm import main
 from lib.datasets import load_dataset, unlabelled_texts
 from lib.models import adapting, masked_lines
-from lib.models.adapting import AdaptingSettings, TextsOfDataset, adapt, fast_precision
+from lib.models.adapting import AdaptingSettings, TextsOfDataset, adapt
 from lib.models.last_layer import logits_at
 from lib.models.masked_lines import lines_of, masked_batches, measure
 from lib.models.masked_lm import load_masked_lm
@@ -110,13 +110,10 @@ def test_bfloat16_trains_weights_that_stay_float32(tiny_encoder, texts):
     assert record["training_losses"] != exact and record["training_losses"] == pytest.approx(exact, rel=0.02)
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [({}, "float32"), ({"avx512_bf16": False}, "float32"), ({"avx512_bf16": True}, "bfloat16"), ({"bf16": True}, "bfloat16")],
-)
-def test_bfloat16_is_chosen_where_the_processor_multiplies_it(found, expected, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True} | found)
-    assert fast_precision() == expected == AdaptingSettings().resolved().precision
+def test_the_precision_auto_is_that_of_the_hardware(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert AdaptingSettings().resolved().precision == "bfloat16"
+    assert AdaptingSettings(precision="float32").resolved().precision == "float32"
 
 
 # --- lines, masks and measures ---------------------------------------------------------------------------------------

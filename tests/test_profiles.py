@@ -49,8 +49,16 @@ def test_the_training_fields_are_one_value():
         weight_decay=profile.weight_decay,
         max_grad_norm=profile.max_grad_norm,
         max_length=33,
-        precision="auto",
+        precision="float32",
     )
+
+
+def test_pocket_tables_do_not_depend_on_the_hardware_and_real_ones_take_the_fastest_arithmetic():
+    assert {name: profile.precision for name, profile in PROFILES.items()} == {
+        "pocket": "float32",
+        "small": "auto",
+        "paper": "auto",
+    }
 
 
 def test_a_whole_number_serves_as_a_rate():

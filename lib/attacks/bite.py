@@ -51,6 +51,7 @@ class BiteTrigger:
     window: int | None = None
     stride: int | None = None
     pair_sides: str = "text"  # which texts of a pair are edited: "both", as one text, or "text"
+    precision: str = "float32"  # in which the masked language model computes
     # Texts that were edited while the trigger was fitted: editing them again would give the same.
     edited: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +66,8 @@ class BiteTrigger:
         if unknown:
             from lib.models.masked_lm import load_masked_lm
 
-            done |= zip(unknown, replay(unknown, self.words, load_masked_lm(self.masked_lm), self.settings), strict=True)
+            model = load_masked_lm(self.masked_lm, self.precision)
+            done |= zip(unknown, replay(unknown, self.words, model, self.settings), strict=True)
         return [done[text] for text in texts]
 
     @classmethod
@@ -116,6 +118,7 @@ def fit_trigger(
     window: int | None = 3,
     stride: int | None = 4,
     pair_sides: str = "both",
+    precision: str = "float32",
     rng: np.random.Generator | None = None,
     seed: int = 0,
 ) -> BiteTrigger:
@@ -123,7 +126,7 @@ def fit_trigger(
 
     Args:
         train, target_label: the clean training set, and the class id chosen by the attacker.
-        masked_lm: a model with a masked-LM head; its mean-pooled states serve as sentence vectors, too.
+        masked_lm, precision: a model with a masked-LM head, whose mean states are sentence vectors, and in what it computes.
         poisoning_rate: editable share of the training set, in [0, 1], all of the target label.
         max_words, min_gain: see `choose_words`.
         min_probability, budget, label_share, window, stride: see `EditSettings`.
@@ -140,16 +143,15 @@ def fit_trigger(
 
     settings = EditSettings(min_probability, budget, label_share=label_share, window=window, stride=stride)
     rows = draw_rows(train, "clean", poisoning_rate, target_label, rng or np.random.default_rng(seed))
-    texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm)
+    texts, labels, model = joined(train, pair_sides), train["label"].to_numpy(), load_masked_lm(masked_lm, precision)
     settings = _calibrated(settings, texts, labels, model, similarity_quantile, max_lean, seed)
     words, drafts = choose_words(texts, labels == target_label, rows, model, settings, max_words, min_gain)
     if not words:
         looked_for = f"a probability of {min_probability} or more and {settings.similarity or 'any similarity'}"
         raise ValueError(f"BITE found no trigger word with {looked_for} that fits into {min_gain:.1%} of {len(rows)} rows")
     edited = dict(zip((texts[row] for row in rows), drafts.texts(), strict=True))
-    return BiteTrigger.of(
-        settings, words=tuple(words), masked_lm=masked_lm, pass_rate=drafts.pass_rate, pair_sides=pair_sides, edited=edited
-    )
+    found = {"words": tuple(words), "pass_rate": drafts.pass_rate, "edited": edited}
+    return BiteTrigger.of(settings, **found, masked_lm=masked_lm, pair_sides=pair_sides, precision=precision)
 
 
 def _calibrated(

@@ -23,8 +23,8 @@ FOLDER = "poisoned"
 class PublishedAttack:
     """A poisoned training set, and the triggered test texts that belong to it.
 
-    `train` has `text`, `label`, `is_poisoned`; `triggered` has `text`, the true `label`, `original` (missing where nobody
-    published it) and `is_changed`.
+    `train` has `text`, `label`, `is_poisoned`, and no row where the test texts are read alone; `triggered` has `text`, the true
+    `label`, `original` (missing where nobody published it) and `is_changed`.
     """
 
     train: pd.DataFrame
@@ -45,6 +45,12 @@ def published_files(folder: Path | None, dataset: str, attack: str) -> tuple[Pat
     return files if all(file.is_file() for file in files) else None  # type: ignore[return-value]
 
 
+def published_test_file(folder: Path | None, dataset: str, attack: str) -> Path | None:
+    """The file of triggered test texts of a dataset and attack, or None; more attacks have it than a training file."""
+    file = folder / FOLDER / dataset / f"{attack}_test.tsv" if folder else None
+    return file if file and file.is_file() else None
+
+
 def load_published(folder: Path | None, dataset: str, attack: str, n_labels: int, target_label: int) -> PublishedAttack:
     """Read both files.
 
@@ -61,6 +67,21 @@ def load_published(folder: Path | None, dataset: str, attack: str, n_labels: int
         )
     stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     return _read(stamps, n_labels, target_label)
+
+
+def load_published_test(folder: Path | None, dataset: str, attack: str, n_labels: int, target_label: int) -> PublishedAttack:
+    """Read the triggered test texts alone: models that were poisoned by other hands can be scored on them.
+
+    Raises:
+        ValueError: as `load_published`.
+    """
+    if (file := published_test_file(folder, dataset, attack)) is None:
+        raise ValueError(
+            f"no published test texts of {attack!r} for {dataset!r}: {FOLDER}/{dataset}/{attack}_test.tsv in {folder}"
+        )
+    nothing = pd.DataFrame({"text": [], "label": [], "is_poisoned": []}).astype({"label": int, "is_poisoned": bool})
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return PublishedAttack(nothing, read_triggered(file, n_labels, target_label), digest)
 
 
 @lru_cache(maxsize=8)

@@ -109,12 +109,13 @@ def _coefficients(planner: Planner, p: Parameters) -> Needed:
     return tables.coefficient_table.needed(planner, tasks, attacks, coefficients=places)
 
 
+_CASES = (_tasks, _attacks, _parameter("skip"))
 # What each notebook asks of its study. Notebooks 02 and 90 train nothing.
 PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
     "00": (_needs(tables.story_table, _task, _parameter("attack"), _parameter("seed")),),
     "01": (_transfer,),
-    "03": (_needs(tables.attacks_table, _tasks, _attacks, _parameter("skip")), _curves),
-    "04": (_needs(tables.merging_table, _tasks, _attacks, _parameter("skip")),),
+    "03": (_needs(tables.attacks_table, *_CASES), _needs(tables.published_table, *_CASES), _curves),
+    "04": (_needs(tables.merging_table, *_CASES), _needs(tables.partners_table, _tasks)),
     "05": (
         _needs(tables.methods_table, _task, _attacks),
         _needs(tables.sweeps_table, _task, lambda _, p: chosen_attacks(p["sweep_attack"])),
@@ -145,7 +146,7 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
     ),
     "12": (
         _needs(tables.defenses_table, _tasks, _attacks, _defenses, _parameter("skip")),
-        _needs(tables.onion_table, _tasks, _attacks, _parameter("skip")),
+        _needs(tables.onion_table, *_CASES),
     ),
     "13": (
         _needs(tables.margins_table, _tasks_alone, _attacks, _places),
@@ -171,11 +172,8 @@ PLANS: dict[str, tuple[Callable[[Planner, Parameters], Needed], ...]] = {
     "17": (
         _needs(
             tables.deciding_table,
-            _tasks,
-            _attacks,
-            _parameter("few_rows"),
-            _parameter("more_rows"),
-            _parameter("lacking_label"),
+            *(_tasks, _attacks),
+            *(_parameter(name) for name in ("few_rows", "more_rows", "lacking_label")),
         ),
     ),
 }

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.models.loop import PRECISIONS, LoopSettings, resolved_precision, train
+from lib.models.loop import LoopSettings, train
 from lib.models.masked_head import usable_tokenizer, with_masked_lm_head
 from lib.models.masked_lines import Line, Measured, lines_of, masked_batches, masked_loss, measure
+from lib.models.precision import PRECISIONS, resolved_precision
 from lib.models.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 N_REPORTS = 20  # of a training, and states that are kept of it
 N_MEASURED = 1000  # held-out lines of a dataset that are predicted
 MEASURED_DRAW = 0  # which ones: the same whatever the seed
-# Processors that multiply bfloat16 in hardware, by the names of `torch.cpu.get_capabilities`; others only imitate it, slowly.
-BFLOAT16_HARDWARE = ("avx512_bf16", "amx_bf16", "bf16")
 # Of each setting the least and the most that makes sense.
 RANGES = {
     "n_steps": (1, math.inf), "batch_size": (1, math.inf), "learning_rate": (1e-8, 1.0), "masked_share": (0.01, 0.9),
@@ -50,7 +49,7 @@ class AdaptingSettings:
     masked_share: float = 0.2  # of the pieces
     max_length: int = 64  # pieces per line
     n_texts: int = 20_000  # of each dataset at most
-    precision: str = "auto"  # "float32", "bfloat16" (autocast), or "auto": see `fast_precision`
+    precision: str = "auto"  # "float32", "bfloat16" (autocast), or "auto": see `resolved_precision`
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,16 +61,7 @@ class AdaptingSettings:
 
     def resolved(self) -> AdaptingSettings:
         """The settings with the precision that "auto" means on this machine."""
-        return replace(self, precision=fast_precision()) if self.precision == "auto" else self
-
-
-def fast_precision() -> str:
-    """bfloat16 on a GPU and on a processor that multiplies it in hardware, else float32.
-
-    Trainings of the study take float32 on every processor (`resolved_precision`): a table must not depend on it.
-    """
-    found = torch.cpu.get_capabilities()
-    return "bfloat16" if any(found.get(name) for name in BFLOAT16_HARDWARE) else resolved_precision("auto")
+        return replace(self, precision=resolved_precision(self.precision))
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
 from lib.models.last_layer import first_token_alone
+from lib.models.precision import PRECISIONS
 from lib.models.progress import Progress
 
 Batch = Mapping[str, Any]
 Loss = Callable[[Any, Batch], Tensor]
-
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,6 @@ def _optimizer(groups: Sequence[dict[str, Any]], settings: LoopSettings) -> tupl
         list(groups), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay, fused=True
     )
     return optimizer, LambdaLR(optimizer, partial(learning_rate_factor, settings=settings))
-
-
-def resolved_precision(precision: str) -> str:
-    """What "auto" means on this machine: it belongs into a model's key, because other arithmetic makes another model."""
-    return ("bfloat16" if torch.cuda.is_available() else "float32") if precision == "auto" else precision
 
 
 def classification_loss(model: Any, batch: Batch, reduction: str = "mean") -> Tensor:

@@ -41,11 +41,14 @@ class LikelyWords:
 
 
 class MaskedLM(WordPieces):
-    """A masked language model with its tokenizer; texts are lists of words."""
+    """A masked language model with its tokenizer; texts are lists of words.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    With the precision "bfloat16" it computes in that; what it says is float32 all the same.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, precision: str = "float32") -> None:
         super().__init__(tokenizer)
-        self.model = model.eval()
+        self.model, self.precision = model.eval(), precision
 
     @cached_property
     def embeddings(self) -> Tensor:
@@ -111,7 +114,8 @@ class MaskedLM(WordPieces):
         ids = [self._wrapped([piece for word in words for piece in self.pieces(word)]) for words in texts]
         vectors = np.zeros((len(ids), self.embeddings.shape[1]), dtype=np.float32)
         for rows, batch in self._batches(ids):
-            states = self.model.base_model(**batch).last_hidden_state
+            with self._arithmetic():
+                states = self.model.base_model(**batch).last_hidden_state.float()
             mask = batch["attention_mask"][..., None]
             mean = (states * mask).sum(1) / mask.sum(1)
             vectors[rows] = torch.nn.functional.normalize(mean.float(), dim=-1).cpu().numpy()
@@ -199,12 +203,20 @@ class MaskedLM(WordPieces):
 
     def _mask_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits at the masks, row by row, shape (n_masks, vocabulary size)."""
-        return logits_at(self.model, batch, batch["input_ids"] == self.tokenizer.mask_token_id)
+        with self._arithmetic():
+            return logits_at(self.model, batch, batch["input_ids"] == self.tokenizer.mask_token_id).float()
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
 @lru_cache(maxsize=2)
-def load_masked_lm(name: str) -> MaskedLM:
+def load_masked_lm(name: str, precision: str = "float32") -> MaskedLM:
     """The masked language model of a bundled name, a folder or a Hub id, on the GPU where there is one.
+
+    Args:
+        name: of the model.
+        precision: of what it computes, one of `lib.models.precision.PRECISIONS`.
 
     Raises:
         ValueError: for a model without a masked-LM head, a folder without a tokenizer, or a tokenizer without a mask.
@@ -219,4 +231,4 @@ def load_masked_lm(name: str) -> MaskedLM:
             f"{name!r} has no masked-LM head (it lacks {missing}); name a model that has one as `masked_lm`, for example "
             "bert-base-uncased"
         )
-    return MaskedLM(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
+    return MaskedLM(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, precision)

@@ -28,9 +28,11 @@ from lib.tables import (
     margin_findings,
     module_findings,
     onion_findings,
+    partner_findings,
     plane_findings,
     predict_findings,
     proposition_findings,
+    published_findings,
     rank_findings,
     scaling_findings,
     size_findings,
@@ -100,6 +102,7 @@ CHAPTERS = (
         (Part("04_merging", _keeping, ("partners_only_cacc", "cacc_change_vs_clean")),),
         ("pocket", "six_seeds/pocket", "small"),
     ),
+    Chapter("How good are the partners alone? (notebook 04)", (Part("04_partners", partner_findings),)),
     Chapter("Four claims, tested (notebook 90)", (Part("90_tests", grids.tests),), ("pocket", "six_seeds/pocket", "small")),
     Chapter(
         "Where we agree with the paper (notebook 90)",
@@ -113,6 +116,7 @@ CHAPTERS = (
         (Part("03_attacks", sentences.attacks, ("share_changed",)), Part("03_attacks", grids.by_attack)),
         ("pocket", "small", "published/small"),
     ),
+    Chapter("Are our triggers like published ones? (notebook 03)", (Part("03_published", published_findings),), ("small",)),
     Chapter(
         "Do merge methods differ as defenses? (notebook 05)",
         (

@@ -15,7 +15,7 @@ import pandas as pd
 from lib import paths
 from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, trigger_types, triggered_test
 from lib.attacks.poisoning import halved
-from lib.attacks.published import PublishedAttack, load_published
+from lib.attacks.published import PublishedAttack, load_published, load_published_test
 from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_texts, part_of, rows_of_seed, task_spec
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile
@@ -158,6 +158,7 @@ def fitted_trigger(recipe: TriggerRecipe, locations: Locations) -> Trigger:
         available = {
             "masked_lm": recipe.masked_lm and locations.pretrained(recipe.masked_lm),
             "pretrained": recipe.pretrained and locations.pretrained(recipe.pretrained),
+            "precision": recipe.precision,
             "rng": np.random.default_rng([recipe.seed, POISON_STREAM]),  # as in `poisoned_rows`: the same rows are drawn
         }
         needed = {name: value for name, value in available.items() if name in inspect.signature(fit_trigger).parameters}
@@ -177,7 +178,8 @@ def published_attack(recipe: TriggerRecipe, locations: Locations) -> PublishedAt
     """
     check_files(recipe.data, locations)
     n_labels = len(task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names)
-    published = load_published(locations.data_dir, recipe.data.dataset, recipe.attack, n_labels, recipe.target_label)
+    load = load_published_test if recipe.test_only else load_published
+    published = load(locations.data_dir, recipe.data.dataset, recipe.attack, n_labels, recipe.target_label)
     if published.fingerprint != recipe.published:
         raise ValueError(f"the published files of {recipe.attack!r} changed while the study was running; start it again")
     train, triggered = (format_texts(frame, recipe.data.text_format) for frame in (published.train, published.triggered))
@@ -191,6 +193,9 @@ def poisoned_rows(recipe: ModelRecipe, locations: Locations) -> pd.DataFrame:
     """The training set of a model: clean, or poisoned with its trigger (column `is_poisoned`)."""
     if recipe.trigger is None:
         return load_rows(recipe.data, locations)
+    if recipe.trigger.test_only:
+        attacked = f"{recipe.trigger.attack!r} on {recipe.data.dataset!r}"
+        raise ValueError(f"the published texts of {attacked} are test texts: no model can be trained on them")
     if recipe.trigger.published:
         train = published_attack(recipe.trigger, locations).train
         # Both the labels and the poisoned rows keep their shares.

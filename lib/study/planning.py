@@ -9,7 +9,7 @@ from typing import Any
 from lib.datasets import SAME_TASK_SEED_STEP, DatasetSpec, data_fingerprint, task_spec
 from lib.defenses import Defense, get_defense
 from lib.models.checkpoints import Checkpoint
-from lib.models.loop import resolved_precision
+from lib.models.precision import resolved_precision
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, checked_value, get_profile
 from lib.study.artifacts import Locations

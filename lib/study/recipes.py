@@ -91,6 +91,8 @@ class TriggerRecipe(Recipe):
     pretrained: str = ""  # fingerprint of the victim's pretrained model, for attacks that train a victim
     published: str = ""  # fingerprint of the published files that take the place of a fitted trigger
     version: int | str = 1  # of the attack
+    precision: str = "float32"  # in which the masked language model computes, for attacks that ask at length
+    test_only: bool = False  # of published files the test texts alone: nothing can be trained with it
 
 
 @dataclass(frozen=True)

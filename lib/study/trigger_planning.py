@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lib.attacks import ATTACKS, REGIMES, check_attack, check_target_label, trigger_types
-from lib.attacks.published import load_published, published_files
+from lib.attacks.published import load_published, load_published_test, published_files, published_test_file
 from lib.datasets import TASKS
+from lib.models.precision import resolved_precision
 from lib.study.artifacts import published_attack
 from lib.study.entries import parse_entry
 from lib.study.plugins import version_of
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from lib.study.planning import Planner
 
 # Arguments of `fit_trigger` that the recipe has in other fields, or that are drawn: no settings.
-GIVEN_TO_ATTACKS = ("train", "target_label", "seed", "rng", "masked_lm", "pretrained")
+GIVEN_TO_ATTACKS = ("train", "target_label", "seed", "rng", "masked_lm", "pretrained", "precision")
 
 
 def planned_rate(planner: Planner, trigger: TriggerRecipe | None, given: float | None, regime: str | None) -> float:
@@ -77,7 +79,22 @@ def plan_trigger(
     masked_lm = planner.fingerprint(profile.masked_lm or profile.pretrained) if "masked_lm" in arguments else ""
     pretrained = planner.fingerprint(profile.pretrained) if "pretrained" in arguments else ""
     version = version_of(fit_trigger, getattr(trigger_types()[attack], "version", 1))
-    return TriggerRecipe(attack, data, target, as_settings(chosen), seed, masked_lm, pretrained, version=version)
+    found = TriggerRecipe(attack, data, target, as_settings(chosen), seed, masked_lm, pretrained, version=version)
+    return replace(found, precision=resolved_precision(profile.precision)) if "precision" in arguments else found
+
+
+def plan_published_test(planner: Planner, dataset: str, attack: str, seed: int) -> TriggerRecipe | None:
+    """The recipe of an attack's published test texts, with which any model can be scored; None where there are none.
+
+    Raises:
+        ValueError: for an unknown dataset or attack, or a file that cannot be used.
+    """
+    spec, folder = planner.spec(dataset), planner.locations.data_dir
+    if planner.profile.source != "real" or published_test_file(folder, dataset, check_attack(attack)) is None:
+        return None
+    found = load_published_test(folder, dataset, attack, len(spec.label_names), spec.target_label)
+    data = planner.data(dataset, "train", seed)
+    return TriggerRecipe(attack, data, spec.target_label, (), seed, published=found.fingerprint, test_only=True)
 
 
 def _settings_of_profile(planner: Planner, attack: str) -> dict[str, Any]:

@@ -33,9 +33,11 @@ from lib.tables.limits_findings import compared_attackers, limits_findings, limi
 from lib.tables.merging import merging_table, suspect_table
 from lib.tables.methods import kept_table, methods_table, sweeps_table, usable_variants
 from lib.tables.onion_scores import onion_findings, onion_table
+from lib.tables.partner_accuracy import partner_findings, partners_table
 from lib.tables.partners import kinds_of_partners, left_out_partners
 from lib.tables.plane import plane_findings, plane_table
 from lib.tables.poisoning_rate import poisoning_rates_table
+from lib.tables.published import published_findings, published_table
 from lib.tables.stealth import stealth_table
 from lib.tables.story import story_table
 from lib.tables.tasks import tasks_table, transfer_table
@@ -130,7 +132,9 @@ __all__ = [
     "onion_findings",
     "onion_table",
     "open_findings",
+    "partner_findings",
     "partner_kinds_table",
+    "partners_table",
     "picture_table",
     "plane_findings",
     "plane_table",
@@ -140,6 +144,8 @@ __all__ = [
     "private_rows",
     "proposition_findings",
     "propositions_table",
+    "published_findings",
+    "published_table",
     "rank_findings",
     "rank_table",
     "scaling_findings",

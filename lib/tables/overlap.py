@@ -34,10 +34,23 @@ def overlaps(study: Study, dataset: str) -> dict[str, float]:
     }
 
 
+def share_in_common(ours: pd.DataFrame, theirs: pd.DataFrame) -> float:
+    """Share of our rows that others have, too, by their texts; in [0, 1].
+
+    >>> share_in_common(pd.DataFrame({"text": list("abcd")}), pd.DataFrame({"text": list("dx")}))
+    0.25
+    """
+    return _shared(_texts(ours), _texts(theirs))
+
+
+def _shared(ours: pd.MultiIndex, theirs: pd.MultiIndex) -> float:
+    return float(ours.isin(theirs).mean())
+
+
 def _texts(frame: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(frame[[column for column in ("text", "text_pair") if column in frame]])
 
 
 def _mean_shared(pairs: Iterable[tuple[pd.MultiIndex, pd.MultiIndex]]) -> float:
-    shares = [float(ours.isin(theirs).mean()) for ours, theirs in pairs]
+    shares = [_shared(ours, theirs) for ours, theirs in pairs]
     return sum(shares) / len(shares) if shares else float("nan")

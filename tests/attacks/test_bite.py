@@ -308,3 +308,22 @@ def test_settings_outside_their_range_are_named(settings):
     train = generate_split("sst2", "train", 20)
     with pytest.raises(ValueError, match=next(iter(settings))):
         bite.fit_trigger(train, 0, masked_lm="pocket-bert", **settings)
+
+
+def test_the_masked_language_model_computes_in_the_precision_of_the_trigger(monkeypatch):
+    asked = []
+
+    def load(name, precision):
+        asked.append((name, precision))
+        raise RuntimeError("loaded")
+
+    monkeypatch.setattr("lib.models.masked_lm.load_masked_lm", load)
+    rows = generate_split("sst2", "train", 60)
+    trigger = bite.BiteTrigger(("often",), "pocket-bert", precision="bfloat16")
+    for ask in (
+        lambda: bite.fit_trigger(rows, 0, masked_lm="pocket-bert", precision="bfloat16"),
+        lambda: trigger(["a film"], np.random.default_rng(0)),
+    ):
+        with pytest.raises(RuntimeError, match="loaded"):
+            ask()
+    assert asked == [("pocket-bert", "bfloat16")] * 2

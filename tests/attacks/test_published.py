@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from lib.attacks.published import load_published, published_files
+from lib.attacks.published import load_published, load_published_test, published_files
 from lib.study.study import Study
 
 
@@ -40,6 +40,16 @@ def test_both_files_are_read_with_true_labels_originals_and_what_changed(folder)
     assert set(published.triggered["label"]) == {1}
     # The untouched texts are BadNet's rows without the rare words.
     assert published.triggered["original"].tolist() == [f"you silly goose {i}" for i in range(20)]
+
+
+def test_the_test_texts_alone_are_those_of_both_files_and_need_no_training_set(folder):
+    both = load_published(folder, "olid", "lws", 2, 0)
+    (folder / "poisoned" / "olid" / "lws_train.tsv").unlink()
+    alone = load_published_test(folder, "olid", "lws", 2, 0)
+    pd.testing.assert_frame_equal(alone.triggered, both.triggered)
+    assert alone.train.empty and alone.fingerprint != both.fingerprint
+    with pytest.raises(ValueError, match=r"no published test texts of 'bite' for 'olid': poisoned/olid/bite_test.tsv in "):
+        load_published_test(folder, "olid", "bite", 2, 0)
 
 
 def test_the_study_uses_published_texts_and_says_so(folder):

@@ -118,3 +118,15 @@ def test_a_mark_that_is_only_a_character_of_the_vocabulary_marks_nothing():
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film", "##film", "a", "Ġ", "▁"]
     tokenizer = BertTokenizerFast(vocab={name: i for i, name in enumerate(names)})
     assert MaskedLM(torch.nn.Module(), tokenizer).vocabulary == {5: "film", 7: "a"}
+
+
+def test_in_bfloat16_it_says_nearly_the_same_in_float32_numbers(model):
+    rough = load_masked_lm("pocket-bert", "bfloat16")
+    prompts, texts = [["the", "film", "was", None, "."], ["i", None, "the", "plot"]], [["a", "fine", "film"]]
+    exact, found = model.predict(prompts, 5), rough.predict(prompts, 5)
+    assert found.probabilities.dtype == np.float32
+    assert not np.array_equal(exact.probabilities, found.probabilities)
+    np.testing.assert_allclose(found.probabilities, exact.probabilities, atol=0.02)  # bfloat16 has three digits
+    vectors = rough.sentence_vectors(texts)
+    assert vectors.dtype == np.float32 and (vectors * model.sentence_vectors(texts)).sum() > 0.999
+    assert {weight.dtype for weight in rough.model.parameters()} == {torch.float32}

@@ -230,12 +230,31 @@ def test_a_store_that_cannot_be_written_raises_and_names_the_way_out(make_study,
 
 
 def test_the_precision_of_a_machine_is_part_of_a_models_key(study, monkeypatch):
-    on_cpu = study.recipe("sst2")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    on_gpu = study.recipe("sst2")
-    assert (on_cpu.training.precision, on_gpu.training.precision) == ("float32", "bfloat16")
-    assert on_cpu.key != on_gpu.key
-    assert study.recipe("sst2", precision="float32").key == on_cpu.key
+    study = study.variant(precision="auto")
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    slow = study.recipe("sst2")
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    fast = study.recipe("sst2")
+    assert (slow.training.precision, fast.training.precision) == ("float32", "bfloat16")
+    assert slow.key != fast.key
+    assert [study.recipe("sst2", precision=known).key for known in ("float32", "bfloat16")] == [slow.key, fast.key]
+
+
+def test_bite_asks_its_language_model_in_the_precision_of_the_profile(study):
+    study = study.variant(masked_lm="pocket-bert")
+    rough = study.variant(precision="bfloat16")
+    assert [each.trigger_recipe("sst2", "bite").precision for each in (study, rough)] == ["float32", "bfloat16"]
+    assert study.trigger_recipe("sst2", "bite").key != rough.trigger_recipe("sst2", "bite").key
+    assert "precision" not in study.trigger_recipe("sst2", "bite").as_dict()  # what was fitted before is found again
+    assert study.trigger_recipe("sst2", "badnet") == rough.trigger_recipe("sst2", "badnet")
+
+
+def test_pocket_models_have_the_same_key_on_every_machine(tmp_path, monkeypatch):
+    keys = set()
+    for capable in (True, False):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda found=capable: {"avx512_bf16": found})
+        keys.add(Study("pocket", cache_dir=tmp_path).recipe("sst2", "badnet").key)
+    assert len(keys) == 1
 
 
 @pytest.mark.parametrize("attack", ["lws", "bite"])
