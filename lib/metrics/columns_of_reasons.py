@@ -43,7 +43,7 @@ _MEANINGS: dict[str, dict[str, str]] = {
         "lead_ensemble": "the same mean, of the mean of the models' logits",
         "delta_mean": "lead of the average minus that of the ensemble, mean over texts",
         "delta_size": "mean size of that difference",
-        "delta_probed": "mean size of the difference that the bound is on: average against ensemble of the two ends, first texts",
+        "delta_probed": "mean size of what the bound is on: average against ensemble of the two ends, first texts",
         "identity_error": "largest error of P1 over texts, in logits",
         "strength": "lead with the clean twin in the backdoored model's place minus the lead, mean over texts, in logits",
         "strength_share": "strength over that of the backdoored model alone",

@@ -19,7 +19,8 @@ COLUMNS = (
     "task", "attack", "partners", "coefficient", "seed", "split", "n_texts", "lead_mean", "lead_sd", "lead_ensemble",
     "delta_mean", "delta_size", "identity_error", "rule_agreement", "asr", "asr_counted", "asr_counted_models",
     "asr_gaussian", "asr_cantelli", "asr_promised_of_outputs", "asr_floor", "strength", "strength_share", "n_probed",
-    "lead_linear", "delta_probed", "curvature_bound", "bounded_share", "asr_probed", "asr_guaranteed", "error_probed", "error_guaranteed",
+    "lead_linear", "delta_probed", "curvature_bound", "bounded_share", "asr_probed", "asr_guaranteed", "error_probed",
+    "error_guaranteed",
 )  # fmt: skip
 SLACK = 1e-3  # logits: what two ways to compute the same number may differ by in float32
 CURVED = "other_domains"  # kind of partners for which derivatives are taken: they cost most
