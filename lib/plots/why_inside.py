@@ -93,7 +93,7 @@ def plot_triangle(
         values = scale * grid[column]
         levels = np.linspace(values.min(), np.quantile(values, 0.95), 9) if column == "clean_loss" else np.linspace(0, 100, 11)
         drawn = axis.tricontourf(grid["x"], grid["y"], values, levels=_rising(levels), cmap=colours, extend="both")
-        figure.colorbar(drawn, ax=axis, shrink=0.85, format="%.2f" if column == "clean_loss" else "%.0f")
+        figure.colorbar(drawn, ax=axis, shrink=0.85)
         _name_models(axis, named)
         if here:
             axis.plot(*here, "X", color="black", markeredgecolor="white", markersize=11, zorder=5)
