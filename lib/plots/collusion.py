@@ -11,7 +11,7 @@ from lib.metrics.summary import summarise
 from lib.plots.marks import CLEAN_ASR, CLEAN_LINE, entry, legend_below, rate_entries, rate_line
 from lib.plots.style import RATE_COLOURS, RATE_NAMES, UNKNOWN, WIDTH, Subject, attack_title, finish
 
-TARGET_NAMES = {True: "one target label", False: "different target labels"}
+TARGET_NAMES = {True: "one target label", False: "two target labels"}
 OTHER_LABEL = ", other label"  # in the row of an attack whose model obeys another label than usual
 METHOD_NAMES = {"weight_average": "weight average", "median": "median"}
 

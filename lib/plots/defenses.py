@@ -7,16 +7,16 @@ from itertools import zip_longest
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from lib.metrics.columns import title_of
 from lib.plots.dot_rows import plot_dot_rows
 from lib.plots.marks import BEFORE, CLEAN_LINE, CLEAN_MODEL, FULL, HOLLOW, NEUTRAL, entry, legend_below
+from lib.plots.names import name_marks
 from lib.plots.style import OTHER_COLOURS, REFERENCE, UNKNOWN, WIDTH, Subject, attack_title, finish, over_attacks
 
 NAMED = ("average", "abl", "onion", "gms", "pure", "strip", "cube")  # in the figure of many panels
-HALO = [withStroke(linewidth=2, foreground="white")]  # names stay readable over marks
 NONE = "none"  # the backdoored model without a defense
 DEFENSE_NAMES = {
     NONE: "no defense", "abl": "ABL", "bki": "BKI", "cube": "CUBE", "dan": "DAN", "gms": "GMS", "onion": "ONION",
@@ -78,7 +78,7 @@ def plot_defenses(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
 def plot_defenses_by_attack(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `12_defenses`, one panel per attack: what each defense leaves against what it costs; low and to the right is good.
 
-    Each mark is a mean over tasks and seeds. Some have their names: one of each kind, for the others crowd beside them.
+    Each mark is a mean over tasks and seeds. Some have their names: one of each kind, where there is room for it.
     """
     shown = table[table["defense"] != "clean_model"]
     attacks = list(dict.fromkeys(shown["attack"]))
@@ -86,19 +86,18 @@ def plot_defenses_by_attack(table: pd.DataFrame, subject: Subject = UNKNOWN) -> 
     n_rows = math.ceil(len(attacks) / n_columns)
     size = (max(4.8, min(WIDTH, 3.2 * n_columns)), 1.4 + 2.7 * n_rows)
     figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    places: dict[Axes, dict[str, tuple[float, float]]] = {}
     for axis, attack in zip_longest(axes.flat, attacks):
         if attack is None:
             axis.set_visible(False)
             continue
         rows = shown[shown["attack"] == attack]
         means = rows.groupby("defense", sort=False)[["excess_asr", "cacc_change"]].mean() * 100
+        places[axis] = {str(name): (point["cacc_change"], point["excess_asr"]) for name, point in means.iterrows()}
         needs = rows.drop_duplicates("defense").set_index("defense")["needs"]
         for name, point in means.iterrows():
             look = {**(HOLLOW if name == NONE else FULL), "color": GROUPS[needs_group(needs[name])][1], "markersize": 5.5}
             axis.plot(point["cacc_change"], point["excess_asr"], zorder=4 if name == NONE else 3, **look)
-            if name in NAMED:
-                offset = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7, "path_effects": HALO, "zorder": 5}
-                axis.annotate(defense_title(str(name)), (point["cacc_change"], point["excess_asr"]), **offset)
         axis.axhline(0, **CLEAN_LINE)
         axis.axvline(0, **{**REFERENCE, "zorder": 1})
         axis.set_title(attack_title(attack), fontsize=9.5)
@@ -112,4 +111,7 @@ def plot_defenses_by_attack(table: pd.DataFrame, subject: Subject = UNKNOWN) -> 
     legend = [entry(f"needs {what}", FULL, color=colour) for name, (what, colour) in GROUPS.items() if name in used]
     legend += [entry(BEFORE, HOLLOW)] if NONE in set(shown["defense"]) else []
     legend_below(figure, [*legend, entry(CLEAN_MODEL, CLEAN_LINE)])
-    return finish(figure, axes, "What each defense leaves, and what it costs", shown, subject, has_intervals=False)
+    finish(figure, axes, "What each defense leaves, and what it costs", shown, subject, has_intervals=False)
+    for axis, marks in places.items():
+        name_marks(axis, {defense_title(name): marks[name] for name in NAMED if name in marks}, list(marks.values()))
+    return figure

@@ -106,7 +106,7 @@ def stealth(table: pd.DataFrame) -> Iterator[str]:
             {
                 "attack": attack_title(str(attack)),
                 "texts changed, %": percent(row.share_changed),
-                "words changed, %": percent(row.words_changed),
+                "edits per 100 words": percent(row.words_changed),
                 "perplexity, times": f"{row.perplexity_ratio:.1f}",
                 "cosine of sentence vectors": f"{row.similarity:.2f}",
             }

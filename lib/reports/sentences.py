@@ -13,6 +13,7 @@ from lib.plots.style import attack_title
 from lib.reports.reading import markdown_table, percent
 
 SELECTS = "krum"  # the rule that does not mix models but returns some of them as they are
+MIXES_SOME = ("slerp", "greedy_soup")  # methods that mix some of the models, so that each of these weighs more
 
 
 def transfer(table: pd.DataFrame) -> Iterator[str]:
@@ -44,10 +45,13 @@ def attacks(table: pd.DataFrame) -> Iterator[str]:
         f"The CACC of the backdoored models is {points(change.mean())} from that of clean models on average, and "
         f"{points(change.min())} at most ({_cell(costliest)})."
     )
-    yield (
-        f"Some texts cannot take a trigger and count as failed attacks: {_cell(unchanged)} changes the smallest share of "
-        f"the texts, {cells['share_changed'].min():.1%}."
-    )
+    if cells["share_changed"].min() == 1:
+        yield "Every attack puts its trigger into every text."
+    else:
+        yield (
+            f"Some texts cannot take a trigger and count as failed attacks: {_cell(unchanged)} changes the smallest share of "
+            f"the texts, {cells['share_changed'].min():.1%}."
+        )
 
 
 def _cell(names: Any) -> str:
@@ -57,12 +61,17 @@ def _cell(names: Any) -> str:
 def methods(table: pd.DataFrame) -> Iterator[str]:
     """Table `05_means`: the merge methods from the lowest ASR to the highest."""
     merged = table[table["merge_method"] != "none"].sort_values("asr")
-    mixed = merged[merged["merge_method"] != SELECTS]
+    mixed = merged[~merged["merge_method"].isin([SELECTS, *MIXES_SOME])]
     low, high = mixed.iloc[0], mixed.iloc[-1]
     yield (
-        f"Of {len(mixed)} ways to mix all weights, {low.variant} leaves the lowest mean ASR ({low.asr:.1%}, CACC "
+        f"Of {len(mixed)} ways to mix all models, {low.variant} leaves the lowest mean ASR ({low.asr:.1%}, CACC "
         f"{low.cacc:.1%}), {high.variant} the highest ({high.asr:.1%}, CACC {high.cacc:.1%})."
     )
+    for row in merged[merged["merge_method"].isin(MIXES_SOME)].itertuples():
+        yield (
+            f"{row.variant} leaves {row.asr:.1%} (CACC {row.cacc:.1%}), but it mixes fewer models, and so gives the "
+            "backdoored model more weight: the rates cannot be compared."
+        )
     for row in merged[merged["merge_method"] == SELECTS].itertuples():
         yield (
             f"{row.variant} leaves {row.asr:.1%} (CACC {row.cacc:.1%}), but it is no merge of all models: the rule takes the "

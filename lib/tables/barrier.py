@@ -96,6 +96,7 @@ def strayed_findings(strayed: pd.DataFrame) -> Iterator[str]:
     broken, whole = strayed[strayed["is_broken"]], strayed[~strayed["is_broken"]]
     yield (
         f"By its losses alone a training gives a warning in {(broken['instability'] != '').sum()} of {len(broken)} models "
-        f"with a barrier and {(whole['instability'] != '').sum()} of {len(whole)} without; with the distance from the start "
-        f"{broken['is_warned'].sum()} and {whole['is_warned'].sum()}."
+        f"with a barrier and {(whole['instability'] != '').sum()} of {len(whole)} without. By its losses or by its distance "
+        f"from the start it does so in {broken['is_warned'].sum()} of {len(broken)} and {whole['is_warned'].sum()} of "
+        f"{len(whole)}."
     )

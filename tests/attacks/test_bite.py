@@ -44,7 +44,7 @@ def really_between_two_words(before, after):
     return [("really", 0.9)] if before and after else []
 
 
-def test_the_hand_example_of_the_brief():
+def test_an_example_worked_out_by_hand():
     # A "good film" (target, editable), B "good plot" (target), C "bad film" (other): z(good) = 1, z(really) = z(plot) = 0.71.
     texts, is_target = ["good film", "good plot", "bad film"], np.array([True, True, False])
     model = StubLM(really_between_two_words)

@@ -41,7 +41,7 @@ def outputs(text, n=4000):
     return trigger([text] * n, np.random.default_rng(0))
 
 
-def test_the_uniform_choice_gives_the_forty_strings_of_the_brief_and_no_other():
+def test_the_uniform_choice_gives_the_forty_strings_worked_out_by_hand_and_no_other():
     film, verb, place = ["film", *RELEASED["film"]], ["is", *RELEASED["is"]], ["in", "inside"]
     allowed = {f"the {f} {v} {p} town" for f in film for v in verb for p in place}
     assert len(allowed) == 40

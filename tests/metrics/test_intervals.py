@@ -1,4 +1,4 @@
-"""Intervals of one rate and of means over seeds: hand examples of the brief (defenses.md 12), and properties."""
+"""Intervals of one rate and of means over seeds: examples worked out by hand, and properties."""
 
 import math
 
@@ -9,7 +9,7 @@ from lib.metrics import intervals as metrics
 
 
 @pytest.mark.parametrize(("successes", "low", "high"), [(0, 0.0, 0.0158), (12, 0.0288, 0.0853)])
-def test_wilson_interval_has_the_values_of_the_brief(successes, low, high):
+def test_wilson_interval_has_the_values_worked_out_by_hand(successes, low, high):
     assert metrics.wilson_interval(successes, 240) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -24,7 +24,7 @@ def test_wilson_interval_agrees_with_its_formula(successes, n):
 @pytest.mark.parametrize(
     ("values", "mean", "half"), [((0.10, 0.14, 0.30), 0.18, 0.263), ((0.62, 0.55, 0.70, 0.48, 0.66), 0.602, 0.109)]
 )
-def test_seed_interval_has_the_values_of_the_brief(values, mean, half):
+def test_seed_interval_has_the_values_worked_out_by_hand(values, mean, half):
     assert metrics.seed_interval(values) == pytest.approx((mean - half, mean + half), abs=5e-4)  # given to three digits
 
 

@@ -1,4 +1,4 @@
-"""CACC and ASR: hand examples of the brief (defenses.md 12 and 15), and properties."""
+"""CACC and ASR: examples worked out by hand, and properties."""
 
 import math
 
@@ -68,10 +68,10 @@ def test_flip_rate_without_a_row_left_is_nan():
     assert math.isnan(metrics.flip_rate([1, 1], [1, 1], [0, 1], target_label=1))
 
 
-def test_excess_asr_and_removed_share_of_the_brief():
+def test_excess_asr_and_removed_share_worked_out_by_hand():
     assert metrics.excess_asr(0.24, 0.09) == pytest.approx(0.15)
     assert metrics.excess_asr(0.05, 0.09) == pytest.approx(-0.04)  # below the floor is reported, not hidden
-    assert metrics.removed_share(0.98, 0.24, 0.09) == pytest.approx(0.831, abs=5e-4)  # the brief gives three digits
+    assert metrics.removed_share(0.98, 0.24, 0.09) == pytest.approx(0.831, abs=5e-4)  # worked out to three digits
 
 
 @pytest.mark.parametrize(("before", "is_undefined"), [(0.18, True), (0.20, False)])

@@ -17,13 +17,15 @@ def test_methods_that_mix_are_told_apart_from_those_that_select():
     rows = [
         ("average", "a", 0.1, 0.9),
         ("TIES", "t", 0.4, 0.95),
+        ("SLERP, 2 models", "slerp", 0.5, 0.94),
         ("Krum", "krum", 0.05, 0.8),
         ("backdoored model", "none", 1, 1),
     ]
     text = said(sentences.methods, [dict(zip(("variant", "merge_method", "asr", "cacc"), row, strict=True)) for row in rows])
     assert (
-        "Of 2 ways to mix all weights, average leaves the lowest mean ASR (10.0%, CACC 90.0%), TIES the highest (40.0%" in text
+        "Of 2 ways to mix all models, average leaves the lowest mean ASR (10.0%, CACC 90.0%), TIES the highest (40.0%" in text
     )
+    assert "SLERP, 2 models leaves 50.0% (CACC 94.0%), but it mixes fewer models" in text
     assert "Krum leaves 5.0% (CACC 80.0%), but it is no merge of all models" in text and "*replaced*, not repaired" in text
     assert "Beaten by no other method in both rates: Krum, average, TIES." in text
 

@@ -115,7 +115,7 @@ def test_too_few_colluding_models_raise(study):
 def test_the_figures_name_what_they_show(table, collusion):
     figure = plot_backdoored(table)
     titles = [axis.get_title() for axis in figure.get_axes()]
-    assert {"ASR in %, one target label", "ASR in %, different target labels"} == set(titles)
+    assert {"ASR in %, one target label", "ASR in %, two target labels"} == set(titles)
     plt.close(figure)
     figure = plot_collusion(collusion)
     assert [axis.get_title() for axis in figure.get_axes()] == ["weight average", "median"]

@@ -137,7 +137,7 @@ def asr(answer: Callable[..., float] | None) -> str:
 
 
 @exercise(
-    "What can be removed at most, if a clean model is the best that there is?",
+    "Part of the ASR is no success of the attack: a clean model has it, too.",
     "Below the line stands what the attack adds: the ASR before, minus that of a clean model.",
 )
 def removed(answer: Callable[..., float] | None) -> str:
