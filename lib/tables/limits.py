@@ -51,10 +51,10 @@ SCALING_COLUMNS = (
 
 
 def attackers_overview(rows: str = "core") -> pd.DataFrame:
-    """The attackers of some rows, and what each must know: `attack, family, settings, knowledge, found`."""
+    """The attackers of some rows, and what each must know: `attack, family, settings, knowledge, must_know`."""
     chosen = chosen_attackers(rows)
     columns = [(a.attack, a.family, a.described, a.knowledge, KNOWLEDGE[a.knowledge]) for a in chosen]
-    return pd.DataFrame(columns, columns=["attack", "family", "settings", "knowledge", "found"])
+    return pd.DataFrame(columns, columns=["attack", "family", "settings", "knowledge", "must_know"])
 
 
 def usable_rules(n_models: int, rules: Sequence[str] = tuple(RULES)) -> list[str]:

@@ -202,7 +202,7 @@ def test_rows_are_chosen_by_name_or_all():
     with pytest.raises(ValueError, match=r"unknown rows \['scale'\]; choose core, all, or from \['badnet', .*'scaled'"):
         chosen_attackers("scaled,scale")
     overview = attackers_overview("scaled")
-    assert overview["knowledge"].tolist() == [1, 1, 1] and "averaged" in overview["found"][0]
+    assert overview["knowledge"].tolist() == [1, 1, 1] and "averaged" in overview["must_know"][0]
 
 
 def test_scaling_has_a_row_per_kind_scale_and_rule(scaling):
