@@ -52,7 +52,7 @@ PLACES = {
     "pocket": "Pocket English: synthetic tasks, small models made by this project",
     "six_seeds/pocket": "the same with six seeds, notebooks 04 and 90 only",
     "all_tasks/pocket": "notebook 12 on all four tasks instead of one",
-    "all_rows/pocket": "notebook 14 with all attackers, and what triggers are made of",
+    "all_rows/pocket": "notebook 14 with all attackers and what triggers are made of, notebook 15 with all students",
     "small": "real data with a small real encoder, one seed, a subset for CPU",
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
@@ -210,6 +210,7 @@ CHAPTERS = (
     Chapter(
         "Models that cannot be averaged: students and ensembles (notebook 15)",
         (Part("15_distillation", distillation_findings),),
+        ("pocket", "all_rows/pocket", "small"),
     ),
 )
 
