@@ -100,7 +100,13 @@ def limits_outcomes(table: pd.DataFrame) -> list[tuple[str, str, str]]:
         ),
     ]
     if "ties" in found:
-        rows.append(("TIES lets more attackers through than the average", found["ties"], "it divides an entry by the models that have it"))
+        rows.append(
+            (
+                "TIES lets more attackers through than the average",
+                found["ties"],
+                "it divides an entry by the models that have it",
+            )
+        )
     average = shared[shared["merge_method"] == "weight_average"]
     if len(average):
         said = f"ASR {average['asr'].mean():.1%} after the average, floor {average['asr_floor'].mean():.1%}"
