@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -147,7 +148,8 @@ def plot_states(points: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
 
 def plot_hidden(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
     """Table `13_hidden`: how far the trigger moves the state, how linear the way is, and attention to the trigger."""
-    colours = colours_of(table["layer"])
+    layers = sorted(table["layer"].unique())
+    colours = dict(zip(layers, sns.color_palette("viridis_r", len(layers)), strict=True))  # light first, dark last
     panels = {
         "moved": "how far the trigger moves the state\n(backdoored model = 1)",
         "linearity_triggered": "cosine with the average of the states,\ntriggered texts",

@@ -58,14 +58,11 @@ def distillation_findings(table: pd.DataFrame) -> Iterator[str]:
 
 def _answers(students: pd.DataFrame, means: pd.DataFrame) -> Iterator[str]:
     """One sentence per question of the notebook."""
-    starts = [
-        f"{start.replace('_', ' ')} in {(rows['passing'] * rows['n_runs']).sum():.0f} of {rows['n_runs'].sum()} runs"
-        for start, rows in students.groupby("student_start", sort=False)
-    ]
-    if starts:
+    if len(students):
+        starts, texts = _counted(students, "student_start"), _counted(students, "texts")
         yield (
             f"Does a backdoor pass through clean texts, an ASR {100 * PASSES:.0f} points or more above the floor? By start: "
-            f"{', '.join(starts)}."
+            f"{starts}. By the texts that the student reads: {texts}."
         )
     merged = means[(means["method"] == "distil_merge") & (means["student_start"] == OTHER_ARCHITECTURE)]
     if len(merged):
@@ -76,6 +73,14 @@ def _answers(students: pd.DataFrame, means: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _counted(students: pd.DataFrame, column: str) -> str:
+    """In how many of the runs the backdoor passed, for each value of a column."""
+    return ", ".join(
+        f"{value.replace('_', ' ')} in {(rows['passing'] * rows['n_runs']).sum():.0f} of {rows['n_runs'].sum()} runs"
+        for value, rows in students.groupby(column, sort=False)
+    )
+
+
 def _students(means: pd.DataFrame) -> Iterator[str]:
     for row in means.itertuples():
         passes = f"passes in {row.passing * row.n_runs:.0f} of {row.n_runs} runs"
@@ -84,11 +89,11 @@ def _students(means: pd.DataFrame) -> Iterator[str]:
         if pd.notna(row.cosine_to_backdoor):
             cosines = f"{row.cosine_to_backdoor:.2f}, of the twin's student {row.cosine_of_twin:.2f}"
             way = f" Cosine of its way to the backdoor {cosines}."
+        spread = f" on average, from {points(row.excess_asr_low)} to {points(row.excess_asr_high)}" if row.n_runs > 1 else ""
         yield (
             f"{row.teacher} teaches {row.student} ({row.student_start}) on texts {row.texts}: ASR {row.asr:.1%}, the twin's "
-            f"student {row.asr_floor:.1%}. The backdoor {passes} ({points(row.excess_asr)} on average, from "
-            f"{points(row.excess_asr_low)} to {points(row.excess_asr_high)}). CACC {row.cacc:.1%}, teacher "
-            f"{row.teacher_cacc:.1%}.{way}{words}"
+            f"student {row.asr_floor:.1%}. The backdoor {passes} ({points(row.excess_asr)}{spread}). CACC {row.cacc:.1%}, "
+            f"teacher {row.teacher_cacc:.1%}.{way}{words}"
         )
 
 
