@@ -11,11 +11,12 @@ import pandas as pd
 
 from lib.metrics.variation import explained_shares
 from lib.reports.reading import markdown_table, percent, read
+from lib.study.distilled import SAME
+from lib.study.texts import OWN_TEXTS
 from lib.tables.deciding import STRONG
 from lib.tables.deciding_findings import removed_and_price
 
 POCKET, REAL = "pocket", "small"
-DECODERS = ("llama", "mistral", "gpt2")  # of `model_type`
 NOT_RUN, NOT_MEASURED = "not run", "not measured"
 
 
@@ -123,10 +124,13 @@ def _majority(collusion: pd.DataFrame) -> str:
     return f"{percent(rows['asr'].mean())} %"
 
 
-def _decoders(architectures: pd.DataFrame) -> str:
-    last = architectures[architectures["n_models"] == architectures.groupby("architecture")["n_models"].transform("max")]
-    decoders = last[last["model_type"].isin(DECODERS)]
-    return f"{percent(decoders['asr'].mean())} %" if len(decoders) else NOT_RUN
+def _student(distillation: pd.DataFrame) -> str:
+    is_student = (distillation["method"] == "distil") & (distillation["student_start"] == SAME)
+    rows = distillation[is_student & (distillation["texts"] == OWN_TEXTS)]
+    if rows.empty:
+        return NOT_RUN
+    removed = 1 - rows["excess_asr"].mean() / (rows["teacher_asr"] - rows["asr_floor"]).mean()
+    return f"{percent(removed)} %, {100 * rows['cacc_change'].mean():+.1f} points"
 
 
 FINDINGS = (
@@ -136,11 +140,14 @@ FINDINGS = (
     Headline("The price: change of the clean accuracy, with its 95 % interval", "90", "90_headline", _cost),
     Headline("The same two with four well-trained models of the task itself as partners", "17", "17_partners", _own_task),
     Headline(
+        "The same two without a merge: a student learns from the backdoored model's answers to clean texts of the task", "15",
+        "15_distillation", _student,
+    ),
+    Headline(
         "The weight of the backdoored model counts, not the number of its partners: share of the variation of the ASR that "
         "follows the weight", "07", "07_plane", _weight,
     ),
     Headline("Partners with the same backdoor protect it: ASR if most models share it", "08", "08_collusion", _majority),
-    Headline("Small decoders stay backdoored more than encoders: their mean ASR", "11", "11_architectures", _decoders),
 )  # fmt: skip
 
 

@@ -79,15 +79,18 @@ def test_every_number_of_the_findings_is_in_the_tables():
         own = table(place, "17_partners").query("partners == 'same_task'").mean(numeric_only=True)
         gone = (own["backdoored_asr"] - own["asr"]) / (own["backdoored_asr"] - own["asr_floor"])
         cost = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
-        expected.append([shown(mean["removed_share"]), cost, [*shown(gone), f"{100 * own['cacc_change']:+.1f}"]])
-    collusion, last = table("pocket", "08_collusion"), table("pocket", "11_architectures").query("n_models == 5")
+        student = table(place, "15_distillation").query("method == 'distil' and student_start == 'same' and texts == 'own'")
+        student = student.mean(numeric_only=True)
+        taught = (student["teacher_asr"] - student["asr"]) / (student["teacher_asr"] - student["asr_floor"])
+        both = [[*shown(share), f"{100 * row['cacc_change']:+.1f}"] for share, row in ((gone, own), (taught, student))]
+        expected.append([shown(mean["removed_share"]), cost, *both])
+    collusion = table("pocket", "08_collusion")
     shared = collusion[(collusion["merge_method"] == "weight_average") & (collusion["n_backdoored"] == 3)]["asr"]
-    decoders = last[last["architecture"].str.contains("llama|mistral")]["asr"]
     weight = re.search(r"explains ([\d.]+)%", (FIGURES / "README.md").read_text("utf-8"))[1]  # of the ASR, the first such line
     rows = [line.split(" | ") for line in block("findings").splitlines()[2:]]
     pocket, real = ([re.findall(NUMBER, row[column]) for row in rows] for column in (1, 2))
-    assert pocket == [*expected[0], [weight], shown(shared.mean()), shown(decoders.mean())]
-    assert real == [*expected[1], [], [], []]  # what was not run on real data has no number
+    assert pocket == [*expected[0], [weight], shown(shared.mean())]
+    assert real == [*expected[1], [], []]  # what was not run on real data has no number
 
 
 def test_what_was_not_run_on_real_data_is_said_to_be_missing():
@@ -101,8 +104,8 @@ def test_the_statements_of_the_readme_hold_in_the_tables():
         assert table(place, "90_headline").iloc[-1]["removed_share"] > 0.5
         chosen = table(place, "06_chosen").query("partners == 'other_domains' and choice == 'highest accuracy'")
         assert chosen["asr"].mean() > 2 * chosen["asr_floor"].mean()
-    last = table("pocket", "11_architectures").query("n_models == 5").groupby("model_type")["asr"].mean()
-    assert last[["llama", "mistral"]].min() > last[["bert", "roberta"]].max()
+        distilled = table(place, "15_distillation").query("method == 'distil' and student_start == 'same' and texts == 'own'")
+        assert (distilled["excess_asr"] < 0.1 * distilled["teacher_asr"]).all()
     collusion = table("pocket", "08_collusion").query("merge_method == 'weight_average'").groupby("n_backdoored")["asr"].mean()
     assert collusion[3] > 0.5 > collusion[2]
 

@@ -191,7 +191,9 @@ def test_a_backdoor_passes_if_the_student_lies_above_the_twins_student():
     )
     same, other = (line for line in distillation_findings(table) if " teaches " in line)
     assert "The backdoor passes in 1 of 1 runs (+50.0 points). CACC" in same
-    assert "By start: same in 1 of 1 runs, other architecture in 0 of 1 runs. By the texts that the student reads: own in 1 of 2 runs." in next(distillation_findings(table))
+    first = next(distillation_findings(table))
+    assert "By start: same in 1 of 1 runs, other architecture in 0 of 1 runs. By the texts that the student reads:" in first
+    assert first.endswith("own in 1 of 2 runs.")
     assert "Cosine of its way to the backdoor 0.30, of the twin's student 0.10." in same
     assert "Trigger words in the texts: 3." in same
     assert "bert teaches llama (other_architecture) on texts own" in other
