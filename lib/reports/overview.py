@@ -13,7 +13,7 @@ from lib.metrics.variation import explained_shares
 from lib.reports.reading import markdown_table, percent, read
 from lib.study.distilled import SAME
 from lib.study.texts import OWN_TEXTS
-from lib.tables.deciding import STRONG
+from lib.tables.deciding import DOMAINS, STRONG
 from lib.tables.deciding_findings import removed_and_price
 
 POCKET, REAL = "pocket", "small"
@@ -114,8 +114,7 @@ def _weight(plane: pd.DataFrame) -> str:
 
 
 def _own_task(partners: pd.DataFrame) -> str:
-    removed, change = removed_and_price(partners, STRONG)
-    return f"{percent(removed)} %, {100 * change:+.1f} points"
+    return _beside(removed_and_price(partners, STRONG), removed_and_price(partners, DOMAINS))
 
 
 def _majority(collusion: pd.DataFrame) -> str:
@@ -126,11 +125,22 @@ def _majority(collusion: pd.DataFrame) -> str:
 
 def _student(distillation: pd.DataFrame) -> str:
     is_student = (distillation["method"] == "distil") & (distillation["student_start"] == SAME)
-    rows = distillation[is_student & (distillation["texts"] == OWN_TEXTS)]
-    if rows.empty:
+    student = distillation[is_student & (distillation["texts"] == OWN_TEXTS)]
+    is_average = (distillation["method"] == "weight_average") & (distillation["student"] == distillation["teacher"])
+    if student.empty or not is_average.any():
         return NOT_RUN
+    return _beside(_removed_and_change(student), _removed_and_change(distillation[is_average]))
+
+
+def _removed_and_change(rows: pd.DataFrame) -> tuple[float, float]:
     removed = 1 - rows["excess_asr"].mean() / (rows["teacher_asr"] - rows["asr_floor"]).mean()
-    return f"{percent(removed)} %, {100 * rows['cacc_change'].mean():+.1f} points"
+    return removed, rows["cacc_change"].mean()
+
+
+def _beside(found: tuple[float, float], average: tuple[float, float]) -> str:
+    """A removed share and a change of the CACC, and in brackets those of the average of the same cells."""
+    one, other = (f"{percent(removed)} %, {100 * change:+.1f} points" for removed, change in (found, average))
+    return f"{one} ({other})"
 
 
 FINDINGS = (
@@ -138,10 +148,13 @@ FINDINGS = (
         "Averaging removes most of the backdoor: share of the removable ASR that is gone", "90", "90_headline", _removed
     ),
     Headline("The price: change of the clean accuracy, with its 95 % interval", "90", "90_headline", _cost),
-    Headline("The same two with four well-trained models of the task itself as partners", "17", "17_partners", _own_task),
     Headline(
-        "The same two without a merge: a student learns from the backdoored model's answers to clean texts of the task", "15",
-        "15_distillation", _student,
+        "The same two with well-trained partners of the task itself; in brackets other domains on the same tasks and attacks",
+        "17", "17_partners", _own_task,
+    ),
+    Headline(
+        "The same two for a student that learns the backdoored model's answers to clean texts; in brackets the average there",
+        "15", "15_distillation", _student,
     ),
     Headline(
         "The weight of the backdoored model counts, not the number of its partners: share of the variation of the ASR that "

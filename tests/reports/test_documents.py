@@ -72,18 +72,30 @@ def test_every_number_of_the_answer_is_in_the_tables():
     assert re.findall(NUMBER, block("answer")) == expected
 
 
+def removed_and_change(rows):
+    mean = rows.rename(columns={"teacher_asr": "backdoored_asr"}).mean(numeric_only=True)
+    gone = (mean["backdoored_asr"] - mean["asr"]) / (mean["backdoored_asr"] - mean["asr_floor"])
+    return [*shown(gone), f"{100 * mean['cacc_change']:+.1f}"]
+
+
 def test_every_number_of_the_findings_is_in_the_tables():
     expected = []
     for place in ("pocket", "small"):
         mean = table(place, "90_headline").iloc[-1]
-        own = table(place, "17_partners").query("partners == 'same_task'").mean(numeric_only=True)
-        gone = (own["backdoored_asr"] - own["asr"]) / (own["backdoored_asr"] - own["asr_floor"])
+        deciding, students = table(place, "17_partners"), table(place, "15_distillation")
+        pairs = [
+            ["partners == 'same_task'", "partners == 'other_domains'"],
+            [
+                "method == 'distil' and student_start == 'same' and texts == 'own'",
+                "method == 'weight_average' and student == teacher",
+            ],
+        ]
+        found = [
+            [number for query in pair for number in removed_and_change(whole.query(query))]
+            for whole, pair in zip((deciding, students), pairs, strict=True)
+        ]
         cost = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
-        student = table(place, "15_distillation").query("method == 'distil' and student_start == 'same' and texts == 'own'")
-        student = student.mean(numeric_only=True)
-        taught = (student["teacher_asr"] - student["asr"]) / (student["teacher_asr"] - student["asr_floor"])
-        both = [[*shown(share), f"{100 * row['cacc_change']:+.1f}"] for share, row in ((gone, own), (taught, student))]
-        expected.append([shown(mean["removed_share"]), cost, *both])
+        expected.append([shown(mean["removed_share"]), cost, *found])
     collusion = table("pocket", "08_collusion")
     shared = collusion[(collusion["merge_method"] == "weight_average") & (collusion["n_backdoored"] == 3)]["asr"]
     text = (FIGURES / "README.md").read_text("utf-8")
