@@ -14,7 +14,7 @@ from lib.reports.reading import markdown_table, percent, read
 from lib.study.distilled import SAME
 from lib.study.texts import OWN_TEXTS
 from lib.tables.deciding import DOMAINS, STRONG
-from lib.tables.deciding_findings import removed_and_price
+from lib.tables.deciding_findings import removed_and_change, removed_and_price
 
 POCKET, REAL = "pocket", "small"
 NOT_RUN, NOT_MEASURED = "not run", "not measured"
@@ -129,12 +129,7 @@ def _student(distillation: pd.DataFrame) -> str:
     is_average = (distillation["method"] == "weight_average") & (distillation["student"] == distillation["teacher"])
     if student.empty or not is_average.any():
         return NOT_RUN
-    return _beside(_removed_and_change(student), _removed_and_change(distillation[is_average]))
-
-
-def _removed_and_change(rows: pd.DataFrame) -> tuple[float, float]:
-    removed = 1 - rows["excess_asr"].mean() / (rows["teacher_asr"] - rows["asr_floor"]).mean()
-    return removed, rows["cacc_change"].mean()
+    return _beside(*(removed_and_change(rows, "teacher_asr") for rows in (student, distillation[is_average])))
 
 
 def _beside(found: tuple[float, float], average: tuple[float, float]) -> str:

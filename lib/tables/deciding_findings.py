@@ -21,7 +21,17 @@ def removed_and_price(table: pd.DataFrame, partners: str) -> tuple[float, float]
     rows = table[table["partners"] == partners]
     if rows.empty:
         raise ValueError(f"no partners {partners!r} in the table; found {sorted(set(table['partners']))}")
-    removable = (rows["backdoored_asr"] - rows["asr_floor"]).mean()
+    return removed_and_change(rows)
+
+
+def removed_and_change(rows: pd.DataFrame, before: str = "backdoored_asr") -> tuple[float, float]:
+    """The share of the removable ASR that is gone, the ratio of means, and the mean change of the CACC.
+
+    Args:
+        rows: with `excess_asr`, `asr_floor` and `cacc_change`.
+        before: column of the ASR before anything was done.
+    """
+    removable = (rows[before] - rows["asr_floor"]).mean()
     return float(1 - rows["excess_asr"].mean() / removable), float(rows["cacc_change"].mean())
 
 
