@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.models.adapters import load_classifier
 from lib.models.prediction import EncodedTexts
-from lib.models.pretrained import from_hub, load_tokenizer
+from lib.models.pretrained import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +20,7 @@ VECTORS = ("pooled", "hidden")
 
 def load_encoder(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A classifier and its tokenizer from a folder, on a GPU where there is one."""
-    model = from_hub("AutoModelForSequenceClassification", folder, dtype=torch.float32)
+    model = load_classifier(folder)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), load_tokenizer(folder)
 
 

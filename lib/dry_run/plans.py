@@ -6,16 +6,20 @@ The tables say themselves what they need, and train nothing else; the dry run ad
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lib import tables
-from lib.datasets import SAME_TASK_SEED_STEP
-from lib.dry_run.estimates import hub_rows, scoring_hours, training_cost
-from lib.models.pretrained import resolve_pretrained
+from lib.datasets import SAME_TASK_SEED_STEP, rows_of_seed
+from lib.dry_run.estimates import HUB_ROWS, hub_rows, scoring_hours, training_cost
+from lib.dry_run.speed import measured_speed
+from lib.models.prediction import tokenize
+from lib.models.pretrained import load_tokenizer, resolve_pretrained
 from lib.profiles import get_profile
 from lib.study import attacks_on, chosen_attacks, chosen_defenses, chosen_tasks
 from lib.study.artifacts import find_locations, load_rows
@@ -24,6 +28,7 @@ from lib.study.recipes import DataRecipe, ModelRecipe
 from lib.tables.rows import Needed, Table
 
 Parameters = dict[str, Any]
+N_TEXTS = 200  # whose pieces are counted
 
 
 class OfflinePlanner(Planner):
@@ -48,6 +53,24 @@ class OfflinePlanner(Planner):
         if data.source == "pocket":  # has as many as are asked for
             return data.n
         return hub_rows(data) if self.is_on_hub else len(load_rows(data, self.locations))
+
+    def n_pieces(self, dataset: str, pretrained: str) -> float:
+        """Mean pieces of a dataset's training texts: of some, where data and tokenizer are at hand, else estimated."""
+        max_length = self.profile.max_length
+        if self.is_on_hub:
+            return min(max_length, HUB_ROWS[dataset][-1])
+        if not Path(resolve_pretrained(pretrained)).is_dir():
+            return max_length
+        profile = self.profile
+        texts = (dataset, profile.source, "train", N_TEXTS, 0, self.locations.data_dir, profile.pair_mode, profile.text_format)
+        return _mean_pieces(pretrained, max_length, *texts)
+
+
+@lru_cache(maxsize=256)
+def _mean_pieces(pretrained: str, max_length: int, *texts: Any) -> float:
+    """Of the rows that `rows_of_seed` draws."""
+    ids = tokenize(load_tokenizer(pretrained), rows_of_seed(*texts), max_length)["input_ids"]
+    return sum(map(len, ids)) / len(ids)
 
 
 def offline_planner(profile: str, *, data_dir: str | Path = "", cache_dir: str | Path = "", **overrides: Any) -> OfflinePlanner:
@@ -187,6 +210,7 @@ class DryRun:
     n_derived: int  # models made from these without a training of their own
     n_scores: int
     scoring_gpu_hours: float
+    scoring_hours_here: float  # of one core, or of this machine's GPU; NaN where it was not tried
 
 
 def needed_by(planner: Planner, number: str, parameters: Parameters) -> Needed:
@@ -195,14 +219,14 @@ def needed_by(planner: Planner, number: str, parameters: Parameters) -> Needed:
 
 
 def dry_run(planner: OfflinePlanner, notebooks: dict[str, Parameters]) -> DryRun:
-    """List what notebooks would train.
+    """List what notebooks would train, and try how fast this machine does it where the models are small enough.
 
     Args:
         planner: knows what a recipe is; its store says what is there already.
         notebooks: parameters of each notebook, by its two-digit number.
     """
     rows: dict[str, dict[str, Any]] = {}
-    n_scores, hours, profile, derived = 0, 0.0, planner.profile, set[str]()
+    n_scores, hours, derived = 0, np.zeros(2), set[str]()
     for number, parameters in notebooks.items():
         needed = needed_by(planner, number, parameters)
         new = {recipe.key: recipe for recipe in needed.models if recipe.key not in rows}
@@ -211,22 +235,24 @@ def dry_run(planner: OfflinePlanner, notebooks: dict[str, Parameters]) -> DryRun
         n_scores += needed.n_merges + len(new) + len(needed.derived)
         for recipe in needed.models[:1]:  # of one size all: a merge is as large as its parents
             n_texts = 2 * planner.n_rows(planner.data(recipe.data.dataset, "test"))  # clean, and with a trigger
-            pretrained = planner.locations.models[recipe.pretrained]
-            hours += scoring_hours(pretrained, n_texts * (needed.n_merges + len(new)), profile.max_length)
+            pretrained, n_asked = planner.locations.models[recipe.pretrained], n_texts * (needed.n_merges + len(new))
+            n_pieces, speed = planner.n_pieces(recipe.data.dataset, pretrained), measured_speed(pretrained, recipe.training)
+            hours += scoring_hours(pretrained, n_asked, n_pieces, speed)
     models = pd.DataFrame(list(rows.values()))
     if len(models):
         models = models.sort_values(["notebook", "pretrained", "dataset", "attack", "seed"], ignore_index=True)
-    return DryRun(models, len(derived), n_scores, hours)
+    return DryRun(models, len(derived), n_scores, *hours.tolist())
 
 
 def _described(planner: OfflinePlanner, recipe: ModelRecipe) -> dict[str, Any]:
     pretrained = planner.locations.models[recipe.pretrained]
-    cost = training_cost(recipe, pretrained, planner.n_rows(recipe.data))
+    n_rows, n_pieces = planner.n_rows(recipe.data), planner.n_pieces(recipe.data.dataset, pretrained)
+    cost = training_cost(recipe, pretrained, n_rows, n_pieces, measured_speed(pretrained, recipe.training))
     return {
         **{"pretrained": pretrained, "dataset": recipe.data.dataset},
         "attack": recipe.trigger.attack if recipe.trigger else "clean",
         **{"seed": recipe.seed, "head_seed": recipe.head_seed, "settings": _differing(planner, recipe)},
-        **{"n_rows": cost.n_rows, "gpu_hours": cost.gpu_hours, "gigabytes": cost.gigabytes},
+        **asdict(cost),
         "in_store": planner.locations.store.has(recipe),
     }
 

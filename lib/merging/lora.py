@@ -1,9 +1,11 @@
-"""Averages of LoRA adapters of one base model: of what they add to the weights, not of their factors."""
+"""LoRA adapters of one base model: averages of what they add to the weights, not of their factors; names in PEFT's files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +13,9 @@ from torch import Tensor
 from lib.merging.averaging import check_weights, widened
 
 MODES = ("cat", "svd")
+# PEFT's folders: two files, and how the tensors of the second end.
+PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+A, B = ".lora_A.weight", ".lora_B.weight"
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,11 @@ class Adapter:
     def delta(self) -> Tensor:
         """The change of the layer's weights, shape (out, in)."""
         return self.scaling * (widened(self.b) @ widened(self.a))
+
+
+def scaling_of(config: Mapping[str, Any]) -> float:
+    """The factor on B A by PEFT's configuration: alpha / r, or alpha / sqrt(r) where it is rank-stabilised."""
+    return config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
 
 
 def lora_average(

@@ -82,16 +82,20 @@ class Checkpoint:
 
     def source(self) -> ModelSource:
         """The weights as merges read them: from memory, or row by row from the files of a large model."""
-        from lib.merging.files import open_weights
         from lib.merging.sources import StateDictSource
+        from lib.models.adapters import open_model
 
         if self.n_bytes <= MAX_BYTES_IN_MEMORY // MODELS_IN_MEMORY:
             return StateDictSource(self.state_dict(), self.name)
-        return open_weights(self.folder, self.name)
+        return open_model(self.folder, self.name)
 
     @property
     def n_bytes(self) -> int:
-        """Size of the weight files."""
+        """Size of the weights, of an adapter those of the whole model."""
+        from lib.models.adapters import is_adapted, open_model
+
+        if is_adapted(self.folder):
+            return sum(info.n_bytes for info in open_model(self.folder, self.name).tensors.values())
         return sum(path.stat().st_size for path in weight_files(self.folder))
 
     def logits(self, texts: Texts) -> np.ndarray:
@@ -107,13 +111,13 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     Raises:
         ValueError: if the folder does not exist, or lacks config, weights or one of their shards.
     """
-    from lib.merging.files import open_weights
+    from lib.models.adapters import open_model
 
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ValueError(f"model folder {folder} does not exist")
     resolve_pretrained(str(folder))
-    open_weights(folder, folder.name)  # reads the headers: are all shards there?
+    open_model(folder, folder.name)  # reads the headers: are all shards there?
     return Checkpoint(folder.resolve(), f"folder-{fingerprint(str(folder))}", folder.name)
 
 
@@ -123,13 +127,12 @@ _in_memory: LRUCache[str, StateDict] = LRUCache(
 
 
 def _load_weights(checkpoint: Checkpoint) -> StateDict:
-    from safetensors.torch import load_file
+    from lib.models.adapters import read_weights
 
     place = f"{checkpoint.folder} {checkpoint.key}"
     if place in _in_memory:
         return _in_memory[place]
-    files = weight_files(checkpoint.folder)
-    weights = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    weights = read_weights(checkpoint.folder)
     with suppress(ValueError):  # larger than the whole cache: it is not kept
         _in_memory[place] = weights
     return weights

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+BASE_FILE = "base.json"  # of a model that is stored as an adapter: which pretrained model it belongs to
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")
 
 
@@ -48,10 +49,50 @@ def weight_files(folder: Path) -> list[Path]:
 def fingerprint(pretrained: str) -> str:
     """What identifies a pretrained model's content: a hash of a folder's config and weights, or the Hub commit."""
     resolved = resolve_pretrained(pretrained)
-    if not Path(resolved).is_dir():
-        return f"{resolved}@{_hub_commit(resolved)}"
-    files = sorted([Path(resolved) / "config.json", *weight_files(Path(resolved)), *Path(resolved).glob("tokenizer.json")])
+    content = f"{resolved}@{_hub_commit(resolved)}" if not Path(resolved).is_dir() else _content_of(Path(resolved))
+    _seen[content] = resolved
+    return content
+
+
+def _content_of(folder: Path) -> str:
+    others = [path for name in ("tokenizer.json", BASE_FILE) for path in folder.glob(name)]
+    files = sorted([folder / "config.json", *weight_files(folder), *others])
     return _hash_files(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+_seen: dict[str, str] = {}  # where this process found which content
+
+
+def remember_content(places: Mapping[str, str]) -> None:
+    """Tell this process where content may lie that it has not seen itself: folders or Hub ids by fingerprint."""
+    for content, place in places.items():
+        _seen.setdefault(content, place)
+
+
+def find_content(content: str, last_place: str, wanted_by: str) -> str:
+    """Folder or Hub id of the pretrained model with this fingerprint: where it was, or where this process has seen it.
+
+    Raises:
+        ValueError: if neither place has it; says who needs it, and what to do.
+    """
+    for place in (last_place, _seen.get(content)):
+        with suppress(ValueError, ConnectionError):
+            if place and fingerprint(place) == content:
+                return place
+    raise ValueError(
+        f"{wanted_by} belongs to the pretrained model {content}, which lay at {last_place!r} and is not there; put it back, "
+        "or name a folder that has it as `pretrained`"
+    )
+
+
+def pretrained_folder(pretrained: str) -> Path:
+    """The folder with the files of a pretrained model; of one on the Hub, that of its commit in the local cache.
+
+    Raises:
+        ConnectionError: for a Hub model that is not in the cache when there is no network.
+    """
+    resolved = Path(resolve_pretrained(pretrained))
+    return resolved if resolved.is_dir() else _cached_folder(str(resolved))
 
 
 def load_tokenizer(pretrained: str) -> PreTrainedTokenizerBase:
@@ -99,13 +140,17 @@ def load_config(pretrained: str) -> PretrainedConfig:
 @lru_cache(maxsize=64)
 def _hub_commit(name: str) -> str:
     """The commit of a Hub model that is in the local cache, fetched first if need be: asked for once per process."""
+    return _cached_folder(name).name  # .../snapshots/<commit>
+
+
+def _cached_folder(name: str) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
     from_hub("AutoConfig", name)
-    cached = try_to_load_from_cache(name, "config.json")  # .../snapshots/<commit>/config.json
+    cached = try_to_load_from_cache(name, "config.json")
     if not isinstance(cached, str):
         raise ConnectionError(f"model {name!r} has no config.json in the Hub's local cache")
-    return Path(cached).parent.name
+    return Path(cached).parent
 
 
 @lru_cache(maxsize=256)

@@ -30,15 +30,14 @@ def measure_folder(folder: Path, kind: str, texts: Sequence[str] | pd.DataFrame,
     Raises:
         ValueError: for an unknown kind, no text, or a folder that is no classifier.
     """
-    import torch
-
     from lib.merging.statistics import fisher_diagonal, input_grams
+    from lib.models.adapters import load_classifier
     from lib.models.prediction import encode
-    from lib.models.pretrained import from_hub, load_tokenizer
+    from lib.models.pretrained import load_tokenizer
 
     if kind not in KINDS:
         raise ValueError(f"unknown statistics {kind!r}; choose from {list(KINDS)}")
-    model = from_hub("AutoModelForSequenceClassification", str(folder), dtype=torch.float32)
+    model = load_classifier(folder)
     frame = texts if isinstance(texts, pd.DataFrame) else pd.DataFrame({"text": list(texts)})
     columns = [column for column in ("text", "text_pair") if column in frame]
     one_by_one = kind == "fishers"  # squares of single gradients cannot be had from a batch

@@ -71,6 +71,8 @@ def fine_tune(
     train: pd.DataFrame,
     settings: TrainingSettings,
     seed: int,
+    *,
+    on_adapted: Callable[[Any], None] | None = None,
 ) -> TrainingRecord:
     """Fine-tune a classifier in place; the last epoch is kept, and no other data is looked at.
 
@@ -84,9 +86,10 @@ def fine_tune(
         train: frame with `text`, perhaps `text_pair`, and `label`.
         settings: learning rate, epochs and so on.
         seed: of dropout and of the order of the examples.
+        on_adapted: called with the PEFT model when it is trained, before the adapters are added to the weights.
     """
     began, start = time.perf_counter(), weights_of(model)
-    losses = optimise(model, tokenizer, train, settings, seed)
+    losses = optimise(model, tokenizer, train, settings, seed, on_adapted=on_adapted)
     return record_of(model, start, losses, train["label"], settings.epochs, time.perf_counter() - began)
 
 
@@ -99,12 +102,14 @@ def optimise(
     *,
     loss: loop.Loss = loop.classification_loss,
     on_step: Callable[[int, Tensor], bool | None] | None = None,
+    on_adapted: Callable[[Any], None] | None = None,
 ) -> list[float]:
     """The steps of `fine_tune` without a record, for trainings of several stages and with other losses.
 
     Args:
         model, tokenizer, train, settings, seed: as for `fine_tune`.
         loss, on_step: as for `lib.models.loop.train`.
+        on_adapted: as for `fine_tune`.
 
     Returns:
         The loss of each step.
@@ -113,9 +118,11 @@ def optimise(
     n_steps = steps_of(settings, len(train))
     prepare(model, tokenizer)
     with torch.random.fork_rng():
-        adapted = _with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
+        adapted = with_adapters(model, settings.lora_rank, seed) if settings.lora_rank else None
         torch.manual_seed(seed)
         losses = loop.train(adapted or model, batches, loss, loop_settings(settings, n_steps), on_step=on_step)
+        if adapted and on_adapted:
+            on_adapted(adapted)
         if adapted:
             adapted.merge_and_unload()  # in place: `model` has the sums now
     return losses
@@ -191,7 +198,7 @@ def _chance_loss(labels: pd.Series) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def _with_adapters(model: PreTrainedModel, rank: int, seed: int) -> Any:
+def with_adapters(model: PreTrainedModel, rank: int, seed: int) -> Any:
     """The model with low-rank adapters on every linear layer; the head is trained whole."""
     from peft import LoraConfig, TaskType, get_peft_model
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +13,19 @@ from torch import Tensor
 from lib.folders import copy_model_files, new_folder, read_json, without_code
 from lib.merging import StateDict, check_weights, weight_average
 from lib.merging.files import read_header
-from lib.merging.lora import Adapter, lora_average
+from lib.merging.lora import PEFT_CONFIG, PEFT_WEIGHTS, A, Adapter, B, lora_average, scaling_of
+from lib.models.adapters import OWN_WEIGHTS
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # They must agree, or the adapters change other things than the same layers of the same model.
 SHARED = ("base_model_name_or_path", "revision", "task_type", "target_modules", "fan_in_fan_out", "modules_to_save", "bias")
 # Not averaged exactly by stacking factors.
 REFUSED = {"use_dora": False, "rank_pattern": {}, "alpha_pattern": {}, "layer_replication": None, "bias": "none"}
 MAX_ALPHA = 1e6  # a larger scale than any in use would only break numbers
-A, B = ".lora_A.weight", ".lora_B.weight"
 
 
 def is_adapter(name: str) -> bool:
     """Whether a folder holds a PEFT adapter."""
-    return os.path.isfile(Path(name) / CONFIG)  # unlike a path's method it says no where a name is too long
+    return os.path.isfile(Path(name) / PEFT_CONFIG)  # unlike a path's method it says no where a name is too long
 
 
 def merge_adapters(
@@ -61,21 +59,16 @@ def merge_adapters(
         raise ValueError(f"{full} are no adapters, but others are; fold the adapters into full models first")
     folders = [Path(name) for name in names]
     checked = check_weights(weights, len(folders))
-    configs = [read_json(folder / CONFIG) for folder in folders]
+    configs = [read_json(folder / PEFT_CONFIG) for folder in folders]
     for name, config in zip(names, configs, strict=True):
         _check_config(name, config, names[0], configs[0])
     adapters = [_load(folder, config["r"]) for folder, config in zip(folders, configs, strict=True)]
-    merged, rank = average_adapters(adapters, [scaling(config) for config in configs], checked, names)
+    merged, rank = average_adapters(adapters, [scaling_of(config) for config in configs], checked, names)
     done = f"average of {len(names)} adapters of {configs[0]['base_model_name_or_path']}, weights {checked}, rank {rank}"
     if dry_run:
         return f"{done}\ndry run: every check passed, nothing was written"
     removed = _write(merged, configs[0] | {"r": rank, "lora_alpha": rank, "use_rslora": False}, folders[0], output)
     return "\n".join([done, *(f"removed a pointer to code: {name}" for name in removed), f"wrote {output}"])
-
-
-def scaling(config: dict[str, Any]) -> float:
-    """The factor on B A: alpha / r, or alpha / sqrt(r) where it is rank-stabilised."""
-    return config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
 
 
 def average_adapters(
@@ -112,7 +105,7 @@ def average_adapters(
 
 
 def _check_config(name: str, config: dict[str, Any], first_name: str, first: dict[str, Any]) -> None:
-    file = Path(name) / CONFIG
+    file = Path(name) / PEFT_CONFIG
     if config.get("peft_type") != "LORA":
         raise ValueError(f"{name} is a {config.get('peft_type')!s:.80} adapter; only LORA can be averaged")
     fields: list[Any] = [config.get(field) for field in ("r", "lora_alpha", "base_model_name_or_path")]
@@ -137,23 +130,30 @@ def _load(folder: Path, rank: int) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"adapter folder {folder} has no {WEIGHTS}; found {sorted(path.name for path in folder.iterdir())}")
-    read_header(folder / WEIGHTS)
+    if (folder / OWN_WEIGHTS).is_file():
+        raise ValueError(
+            f"adapter folder {folder} has {OWN_WEIGHTS} beside the adapter, which peft does not know; write the whole model "
+            "with `Study.merge([model]).save(folder)` first"
+        )
+    if not (folder / PEFT_WEIGHTS).is_file():
+        raise ValueError(
+            f"adapter folder {folder} has no {PEFT_WEIGHTS}; found {sorted(path.name for path in folder.iterdir())}"
+        )
+    read_header(folder / PEFT_WEIGHTS)
     try:
-        tensors = load_file(folder / WEIGHTS)
+        tensors = load_file(folder / PEFT_WEIGHTS)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
+        raise ValueError(f"{folder / PEFT_WEIGHTS} is damaged: {error}") from error
     for key, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ValueError(f"{folder / WEIGHTS}: {key!r:.80} is {tensor.dtype}, or has values that are not finite")
+            raise ValueError(f"{folder / PEFT_WEIGHTS}: {key!r:.80} is {tensor.dtype}, or has values that are not finite")
     stems = {key.removesuffix(end) for key in tensors for end in (A, B) if key.endswith(end)}
     for stem in stems:
         shapes = [tuple(tensors[stem + end].shape) if stem + end in tensors else () for end in (A, B)]
         if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != rank or shapes[1][1] != rank:
-            raise ValueError(f"{folder / WEIGHTS}: {stem!r:.80} has factors of shapes {shapes}; its rank is {rank}")
+            raise ValueError(f"{folder / PEFT_WEIGHTS}: {stem!r:.80} has factors of shapes {shapes}; its rank is {rank}")
     if not stems:
-        raise ValueError(f"{folder / WEIGHTS} has no factors of LoRA")
+        raise ValueError(f"{folder / PEFT_WEIGHTS} has no factors of LoRA")
     return tensors
 
 
@@ -162,7 +162,9 @@ def _write(merged: StateDict, config: dict[str, Any], first: Path, output: Path)
 
     with new_folder(output) as folder:
         copied = copy_model_files(first, folder)
-        cleaned, copied[CONFIG] = without_code(config)
-        (folder / CONFIG).write_text(json.dumps(cleaned, indent=2), encoding="utf-8")
-        save_file({key: tensor.contiguous() for key, tensor in merged.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+        cleaned, copied[PEFT_CONFIG] = without_code(config)
+        (folder / PEFT_CONFIG).write_text(json.dumps(cleaned, indent=2), encoding="utf-8")
+        save_file(
+            {key: tensor.contiguous() for key, tensor in merged.items()}, folder / PEFT_WEIGHTS, metadata={"format": "pt"}
+        )
     return [f"{field} of {name}" for name, fields in copied.items() for field in fields]

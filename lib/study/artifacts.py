@@ -17,7 +17,7 @@ from lib.attacks import ATTACKS, Trigger, load_trigger, poison, save_trigger, tr
 from lib.attacks.poisoning import halved
 from lib.attacks.published import PublishedAttack, load_published, load_published_test
 from lib.datasets import data_fingerprint, dealt_sample, draw_number, format_texts, part_of, rows_of_seed, task_spec
-from lib.models.pretrained import fingerprint
+from lib.models.pretrained import fingerprint, remember_content
 from lib.profiles import Profile
 from lib.study.plugins import load_plugins, resolve_plugins
 from lib.study.recipes import DataRecipe, DefenseRecipe, ModelRecipe, TriggeredRecipe, TriggerRecipe
@@ -227,8 +227,9 @@ def triggered_rows(data: DataRecipe, recipe: TriggerRecipe, locations: Locations
 
 
 def prepare_worker(locations: Locations, n_threads: int | None) -> None:
-    """What every job does first: import the plugins, and take its share of the cores."""
+    """What every job does first: import the plugins, learn where the models lie, and take its share of the cores."""
     load_plugins(locations.plugins)
+    remember_content(locations.models)
     if n_threads:
         import torch
 

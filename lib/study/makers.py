@@ -53,6 +53,7 @@ def _make(recipe: ModelRecipe | DerivedRecipe, locations: Locations, folder: Pat
 
 
 def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None:
+    from lib.models.adapters import save_adapter
     from lib.models.pretrained import load_tokenizer
 
     pretrained = locations.pretrained(recipe.pretrained)
@@ -60,18 +61,30 @@ def _make_model(recipe: ModelRecipe, locations: Locations, folder: Path) -> None
     save_tokenizer(tokenizer, folder)  # before it is used: it would keep the length at which it cut the texts
     labels = task_spec(recipe.data.dataset, recipe.data.source, locations.data_dir).label_names
     model = _new_network(InitialRecipe(recipe.pretrained, labels, recipe.head_seed, recipe.base), locations)
-    record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations)
-    save_model(model, folder)
+    is_adapter = bool(recipe.training.lora_rank) and recipe.defense is None and recipe.base is None
+    keep = partial(save_adapter, folder=folder, pretrained=pretrained) if is_adapter else None
+    record = _fine_tuned(model, tokenizer, poisoned_rows(recipe, locations), recipe, locations, keep)
+    if is_adapter:
+        save_config(model, folder)
+    else:
+        save_model(model, folder)
     (folder / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
-def _fine_tuned(model: Any, tokenizer: Any, train: pd.DataFrame, recipe: ModelRecipe, locations: Locations) -> TrainingRecord:
+def _fine_tuned(
+    model: Any,
+    tokenizer: Any,
+    train: pd.DataFrame,
+    recipe: ModelRecipe,
+    locations: Locations,
+    on_adapted: Callable[[Any], None] | None,
+) -> TrainingRecord:
     """Fine-tune a classifier as its recipe says, behind a defense of training time or without one."""
     from lib.models.training import fine_tune
 
     shown = _shown(train)
     if recipe.defense is None:
-        return fine_tune(model, tokenizer, shown, recipe.training, recipe.seed)
+        return fine_tune(model, tokenizer, shown, recipe.training, recipe.seed, on_adapted=on_adapted)
     defense, settings = get_defense(recipe.defense.name), dict(recipe.defense.settings)
     given = given_to(recipe.defense, recipe.seed, locations)
     if defense.kind == "training":
@@ -98,12 +111,10 @@ def _undefended(recipe: ModelRecipe, locations: Locations) -> Path:
 
 def _copied(model: Any, folder: Path) -> TrainingRecord:
     """Put the weights of a trained model into another one of its kind; returns the record of its training."""
-    from safetensors.torch import load_file
-
-    from lib.models.checkpoints import WEIGHTS
+    from lib.models.adapters import read_weights
     from lib.models.training import TrainingRecord
 
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(read_weights(folder))
     return TrainingRecord(**json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
 
 
@@ -114,11 +125,8 @@ def _shown(train: pd.DataFrame) -> pd.DataFrame:
 
 def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
     """Derive a model from others; of several that are made together the first has the rest in its folder."""
-    import torch
-    from safetensors.torch import load_file
-
-    from lib.models.checkpoints import WEIGHTS
-    from lib.models.pretrained import from_hub, load_tokenizer
+    from lib.models.adapters import load_classifier, read_weights
+    from lib.models.pretrained import load_tokenizer
     from lib.models.training import TrainingLog, record_of
 
     if recipe.part:
@@ -126,11 +134,11 @@ def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
         whole = locations.store.get_or_make(first, partial(_derive, first, locations))
         shutil.copytree(whole / PART.format(recipe.part), folder, dirs_exist_ok=True)
         return
-    method, initial = recipe.method, recipe.initial and make_initial(recipe.initial, locations)
+    method, initial = recipe.method, make_initial(recipe.initial, locations) if recipe.initial else None
     derivation, folders = get_derivation(method.name), [locations.model_folder(key) for key in recipe.parents]
     is_student = derivation.takes("teacher_logits")  # it begins where `initial` says, and hears its parents instead
     read = [] if is_student else folders
-    networks = [from_hub("AutoModelForSequenceClassification", str(each), dtype=torch.float32) for each in read]
+    networks = [load_classifier(each) for each in read]
     rows = _rows(recipe.data, locations) if recipe.data else None
     given = given_to(method, recipe.seed, locations) | {"training": recipe.training}
     if is_student:
@@ -140,7 +148,8 @@ def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
     if recipe.trigger:
         given["backdoor"] = Backdoor(fitted_trigger(recipe.trigger, locations), recipe.trigger.target_label)
     if derivation.takes("initial"):
-        given["initial"] = from_hub("AutoModelForSequenceClassification", str(initial), dtype=torch.float32)
+        assert initial is not None
+        given["initial"] = load_classifier(initial)
     start = str(folders[0] if read else initial)
     given["log"] = log = TrainingLog()
     began = time.perf_counter()
@@ -151,7 +160,7 @@ def _derive(recipe: DerivedRecipe, locations: Locations, folder: Path) -> None:
         save_tokenizer(load_tokenizer(start), place)  # a used one would keep the length at which it cut the texts
         save_model(network, place)
         if log.losses and initial:
-            record = record_of(network, load_file(initial / WEIGHTS), log.losses, log.labels, log.epochs, seconds)
+            record = record_of(network, read_weights(initial), log.losses, log.labels, log.epochs, seconds)
             (place / RECORD_FILE).write_text(json.dumps(record.as_dict()), encoding="utf-8")
 
 
@@ -173,16 +182,14 @@ def make_initial(recipe: InitialRecipe, locations: Locations) -> Path:
 
 def _new_network(recipe: InitialRecipe, locations: Locations) -> Any:
     """A pretrained model with a fresh head; with a base, that model's encoder under the same head."""
-    from safetensors.torch import load_file
-
-    from lib.models.checkpoints import WEIGHTS
+    from lib.models.adapters import read_weights
     from lib.models.pretrained import new_classifier
 
     network = new_classifier(locations.pretrained(recipe.pretrained), recipe.label_names, recipe.head_seed)
     if recipe.base:
         folder = locations.store.get_or_make(recipe.base, partial(_make, recipe.base, locations))
         prefix = f"{network.base_model_prefix}."
-        encoder = {name: tensor for name, tensor in load_file(folder / WEIGHTS).items() if name.startswith(prefix)}
+        encoder = {name: tensor for name, tensor in read_weights(folder).items() if name.startswith(prefix)}
         network.load_state_dict(network.state_dict() | encoder)
     return network
 
@@ -229,6 +236,12 @@ def save_model(model: Any, folder: Path) -> None:
     except SafetensorError as error:  # it hides the system's error number
         is_full = "No space left" in str(error)
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
+
+
+def save_config(model: Any, folder: Path) -> None:
+    """Write the configuration alone, as transformers writes it beside a model's weights."""
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

@@ -36,8 +36,7 @@ class Recipe:
     @cached_property
     def key(self) -> str:
         """Twenty hexadecimal digits that stand for this recipe."""
-        content = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(f"1:{type(self).__name__}:{content}".encode()).hexdigest()[:20]
+        return key_of(type(self).__name__, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values, without those that are at their default, and the version of the kind.
@@ -46,6 +45,12 @@ class Recipe:
         """
         version = {} if self.KIND_VERSION == 1 else {"kind_version": self.KIND_VERSION}
         return {name: _plain(value) for name, value in _without_defaults(self).items()} | version
+
+
+def key_of(kind: str, content: Mapping[str, Any]) -> str:
+    """The key of a recipe by the name of its kind, and its fields as `as_dict` gives them."""
+    written = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(f"1:{kind}:{written}".encode()).hexdigest()[:20]
 
 
 def _without_defaults(value: Any) -> dict[str, Any]:

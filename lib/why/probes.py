@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from lib.merging.averaging import check_weights, weighted_sum
+from lib.models.adapters import load_classifier
 from lib.models.checkpoints import Checkpoint
 from lib.models.prediction import EncodedTexts, Texts, logits_of
-from lib.models.pretrained import from_hub
 from lib.why import derivatives, states, thinning
 from lib.why.parts import module_groups, swapped
 from lib.why.shapley import all_subsets
@@ -185,7 +185,7 @@ def _logits(folder: Path, mixed: Any, frame: pd.DataFrame, max_length: int) -> n
 
 def _network(folder: Path) -> Any:
     """A network whose attention can be differentiated forwards, and read."""
-    return from_hub("AutoModelForSequenceClassification", str(folder), attn_implementation="eager", dtype=torch.float32).eval()
+    return load_classifier(folder, attn_implementation="eager").eval()
 
 
 def _eager(folder: Path, frame: pd.DataFrame, max_length: int) -> tuple[derivatives.Function, EncodedTexts]:

@@ -1,12 +1,17 @@
 """The dry run: it lists what tables would train, makes nothing, and its estimates follow from sizes."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
-from lib.dry_run.estimates import HUB_WEIGHTS, hub_rows, training_cost, weights_of
+from lib.dry_run.estimates import HUB_WEIGHTS, hub_rows, scoring_hours, training_cost, weights_of
 from lib.dry_run.plans import PLANS, dry_run, needed_by, offline_planner
 from lib.dry_run.report import describe, report
+from lib.dry_run.speed import MAX_TRIED, Line, Speed, measured_speed
 from lib.exploring import default_parameters
 from lib.models.pretrained import new_classifier
+from lib.models.training import with_adapters
 from lib.run_notebooks import find_notebooks, main
 from lib.study.making import Maker
 
@@ -53,25 +58,59 @@ def test_a_dry_run_leaves_the_store_alone_and_says_what_is_missing(make_study, d
 
 
 def test_weights_are_counted_without_making_the_model(tiny_encoder):
-    n_weights, n_multiplied = weights_of(str(tiny_encoder))
+    n_weights, n_multiplied, n_adapter = weights_of(str(tiny_encoder))
     model = new_classifier(str(tiny_encoder), ("a", "b"), 0)
     embeddings = model.bert.embeddings
     looked_up = (embeddings.word_embeddings, embeddings.position_embeddings, embeddings.token_type_embeddings)
     assert n_weights == sum(weight.numel() for weight in model.parameters())
     assert n_multiplied == n_weights - sum(table.weight.numel() for table in looked_up)
-    assert all(all_weights > multiplied for all_weights, multiplied in HUB_WEIGHTS.values())
+    of_rank_one = with_adapters(model, 1, seed=0)
+    assert n_adapter == sum(weight.numel() for name, weight in of_rank_one.named_parameters() if ".lora_" in name)
+    assert all(all_weights > multiplied > adapter for all_weights, multiplied, adapter in HUB_WEIGHTS.values())
 
 
 def test_a_cost_by_hand():
     planner = offline_planner("paper", n_train=1000, epochs=2.0, max_length=100)
-    cost = training_cost(planner.recipe("sst2"), "bert-base-uncased", 1000)
-    assert cost.gpu_hours == pytest.approx(6 * 85e6 * 1000 * 2 * 100 / (312e12 * 0.35) / 3600)
+    cost = training_cost(planner.recipe("sst2"), "bert-base-uncased", 1000, 13)
+    assert cost.gpu_hours == pytest.approx(6 * 85e6 * 1000 * 2 * 13 / (312e12 * 0.35) / 3600)
     assert cost.gigabytes == pytest.approx(0.438)
-    adapters = training_cost(planner.recipe("sst2", lora_rank=8), "bert-base-uncased", 1000)
+    assert math.isnan(cost.hours_here)
+    assert cost.memory_gigabytes == pytest.approx(109.5e6 * 4 * 5 / 1e9)  # weights, start, gradients, two moments
+    adapters = training_cost(planner.recipe("sst2", lora_rank=8), "bert-base-uncased", 1000, 13)
     assert adapters.gpu_hours == pytest.approx(cost.gpu_hours * 4 / 6)
+    assert adapters.gigabytes == pytest.approx(8 * 167_424 * 4 / 1e9)
+    assert adapters.memory_gigabytes == pytest.approx((3 * 109.5e6 + 8 * 167_424) * 4 / 1e9)
     assert hub_rows(planner.recipe("yelp").data) == 1000
     with pytest.raises(ValueError, match="'inshorts' is not on the Hub: name a data folder that has it"):
         hub_rows(planner.recipe("inshorts").data)
+
+
+def test_the_hours_of_this_machine_by_hand():
+    planner = offline_planner("small", n_train=1000, epochs=2.0, batch_size=10)
+    speed = Speed(training=Line(fixed=0.1, per_piece=0.001), asking=Line(fixed=0.0, per_piece=0.002))
+    cost = training_cost(planner.recipe("sst2"), "bert-base-uncased", 1000, 13, speed)
+    assert cost.hours_here == pytest.approx((200 * 0.1 + 2000 * 13 * 0.001) / 3600)
+    assert scoring_hours("bert-base-uncased", 500, 13, speed)[1] == pytest.approx(500 * 13 * 0.002 / 3600)
+
+
+def test_a_machine_is_tried_with_small_models_in_folders_alone(tiny_encoder, monkeypatch):
+    settings = offline_planner("pocket").profile.training
+    speed = measured_speed(str(tiny_encoder), settings)
+    assert speed.training.seconds(64, 12, settings.batch_size) > 0
+    assert speed.asking.seconds(64, 12, 64) > 0
+    assert measured_speed("meta-llama/Llama-2-7b-hf", settings) is None
+    monkeypatch.setitem(MAX_TRIED, "cpu", 10)
+    assert measured_speed(str(tiny_encoder), replace(settings, batch_size=31)) is None
+
+
+def test_pieces_of_real_texts_are_counted_and_those_of_the_hub_estimated(dry, study):
+    from lib.models.pretrained import load_tokenizer
+
+    texts = study.rows("yelp")["text"].tolist()
+    counts = [len(ids) for ids in load_tokenizer(study.profile.pretrained)(texts)["input_ids"]]
+    assert min(counts) <= dry.n_pieces("yelp", study.profile.pretrained) <= max(counts)
+    assert offline_planner("paper").n_pieces("agnews", "bert-base-uncased") == 51
+    assert offline_planner("paper", max_length=20).n_pieces("agnews", "bert-base-uncased") == 20
 
 
 def test_the_paper_profile_is_listed_without_network_or_data(capsys, monkeypatch):
@@ -86,7 +125,7 @@ def test_the_paper_profile_is_listed_without_network_or_data(capsys, monkeypatch
         "to train:",
     ):
         assert name in said
-    assert "GPU hours" in said and "GB on disk" in said
+    assert "A100 hours" in said and "GB on disk" in said
     assert "own head" in said and "lora_rank=8" in said
 
 

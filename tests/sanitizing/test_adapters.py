@@ -9,7 +9,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from lib import sanitize
-from lib.sanitizing.adapters import CONFIG, WEIGHTS, merge_adapters
+from lib.merging.lora import PEFT_CONFIG, PEFT_WEIGHTS
+from lib.sanitizing.adapters import merge_adapters
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_the_merged_adapter_adds_the_average_of_what_the_adapters_add(base, adap
     assert status == 0
     found = merged_weights(base, tmp_path / "out")
     first, second = (merged_weights(base, folder) for folder in adapters)
-    assert json.loads((tmp_path / "out" / CONFIG).read_text())["r"] == 5
+    assert json.loads((tmp_path / "out" / PEFT_CONFIG).read_text())["r"] == 5
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, weights[0] * first[name] + weights[1] * second[name], rtol=1e-5, atol=1e-6)
     assert any(not torch.equal(found[name], tensor) for name, tensor in first.items())
@@ -89,8 +90,8 @@ def test_rank_stabilised_adapters_keep_their_scale(base, adapters, tmp_path):
 
 
 def edit(folder, **fields):
-    config = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(config | fields))
+    config = json.loads((folder / PEFT_CONFIG).read_text())
+    (folder / PEFT_CONFIG).write_text(json.dumps(config | fields))
 
 
 @pytest.mark.parametrize(
@@ -121,19 +122,19 @@ def test_damaged_adapters_and_other_methods_are_refused(adapters, tmp_path):
     names = [str(adapters[0]), str(shutil.copytree(adapters[1], tmp_path / "other"))]
     with pytest.raises(ValueError, match="merged by weight_average only, found 'ties'"):
         merge_adapters(names, tmp_path / "out", method="ties")
-    tensors = load_file(tmp_path / "other" / WEIGHTS)
+    tensors = load_file(tmp_path / "other" / PEFT_WEIGHTS)
     first = next(iter(tensors))
-    save_file({key: tensor for key, tensor in tensors.items() if key != first}, tmp_path / "other" / WEIGHTS)
+    save_file({key: tensor for key, tensor in tensors.items() if key != first}, tmp_path / "other" / PEFT_WEIGHTS)
     with pytest.raises(ValueError, match="has factors of shapes"):
         merge_adapters(names, tmp_path / "out")
     layer = first.split(".lora_")[0]
-    save_file({key: tensor for key, tensor in tensors.items() if layer not in key}, tmp_path / "other" / WEIGHTS)
+    save_file({key: tensor for key, tensor in tensors.items() if layer not in key}, tmp_path / "other" / PEFT_WEIGHTS)
     with pytest.raises(ValueError, match="have different tensors"):
         merge_adapters(names, tmp_path / "out")
-    (tmp_path / "other" / WEIGHTS).write_bytes(b"no")
+    (tmp_path / "other" / PEFT_WEIGHTS).write_bytes(b"no")
     with pytest.raises(ValueError, match="is no safetensors file"):
         merge_adapters(names, tmp_path / "out")
-    (tmp_path / "other" / WEIGHTS).unlink()
+    (tmp_path / "other" / PEFT_WEIGHTS).unlink()
     with pytest.raises(ValueError, match=r"has no adapter_model\.safetensors"):
         merge_adapters(names, tmp_path / "out")
 
@@ -154,9 +155,9 @@ def hostile_header(file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "adapter_config.json is damaged: its brackets are nested"),
-        (lambda folder: (folder / CONFIG).write_text("[]"), "adapter_config.json is damaged: it holds a list"),
-        (lambda folder: (folder / CONFIG).write_bytes(b"\xff"), "adapter_config.json is damaged: not UTF-8"),
+        (lambda folder: (folder / PEFT_CONFIG).write_text("[" * 100_000), "adapter_config.json is damaged: its brackets"),
+        (lambda folder: (folder / PEFT_CONFIG).write_text("[]"), "adapter_config.json is damaged: it holds a list"),
+        (lambda folder: (folder / PEFT_CONFIG).write_bytes(b"\xff"), "adapter_config.json is damaged: not UTF-8"),
         (lambda folder: edit(folder, r=0), "adapter_config.json has r 0; it must be a whole number above 0"),
         (lambda folder: edit(folder, r="3"), "adapter_config.json has r '3'"),
         (lambda folder: edit(folder, r=None), "adapter_config.json has r None"),
@@ -167,7 +168,7 @@ def hostile_header(file):
         (lambda folder: edit(folder, base_model_name_or_path=[1]), "adapter_config.json has base_model_name_or_path [1]"),
         (lambda folder: edit(folder, target_modules=["query", 3]), "has target_modules"),
         (lambda folder: edit(folder, rank_pattern=3), "has rank_pattern 3"),
-        (lambda folder: hostile_header(folder / WEIGHTS), "the header of"),
+        (lambda folder: hostile_header(folder / PEFT_WEIGHTS), "the header of"),
         (lambda folder: tensors_of(folder, lambda key, t: t * float("nan")), "has values that are not finite"),
         (lambda folder: tensors_of(folder, lambda key, t: t.int()), "is torch.int32"),
         (lambda folder: tensors_of(folder, lambda key, t: t.flatten()), "has factors of shapes"),
@@ -188,8 +189,8 @@ def test_a_hostile_adapter_is_one_line_of_error_and_nothing_is_written(adapters,
 
 def tensors_of(folder, change):
     """Change the tensors of an adapter; None takes one out."""
-    changed = {key: change(key, tensor) for key, tensor in load_file(folder / WEIGHTS).items()}
-    save_file({key: tensor.contiguous() for key, tensor in changed.items() if tensor is not None}, folder / WEIGHTS)
+    changed = {key: change(key, tensor) for key, tensor in load_file(folder / PEFT_WEIGHTS).items()}
+    save_file({key: tensor.contiguous() for key, tensor in changed.items() if tensor is not None}, folder / PEFT_WEIGHTS)
 
 
 def test_an_adapter_points_to_no_code(adapters, tmp_path, capsys):
@@ -199,6 +200,6 @@ def test_an_adapter_points_to_no_code(adapters, tmp_path, capsys):
         (folder / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["evil.T", None]}}))
     assert sanitize.main([*map(str, folders), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    for name in (CONFIG, "tokenizer_config.json"):
+    for name in (PEFT_CONFIG, "tokenizer_config.json"):
         assert "auto_map" not in json.loads((tmp_path / "out" / name).read_text())
         assert f"removed a pointer to code: auto_map of {name}\n" in said

@@ -47,7 +47,8 @@ def test_with_a_merge_of_one_it_is_ordinary_training_with_the_losses_doubled(
 
     optimise(network, tokenizer, train, few, 3, loss=loss)
     for name, tensor in network.state_dict().items():
-        assert torch.allclose(tensor, start.state_dict()[name], atol=1e-5), name
+        if not name.endswith("key.bias"):  # softmax does not see it: its gradient is rounding, in a direction of its own
+            assert torch.allclose(tensor, start.state_dict()[name], atol=1e-5), name
 
 
 def test_a_merge_aware_model_keeps_more_of_its_backdoor_in_an_average_than_an_ordinary_one(
