@@ -54,9 +54,11 @@ PLACES = {
     "all_tasks/pocket": "notebook 12 on all four tasks instead of one",
     "all_rows/pocket": "notebook 14 with all attackers and what triggers are made of, notebook 15 with all students",
     "small": "real data with a small real encoder, one seed, a subset for CPU",
+    "three_seeds/small": "real SST-2 with three seeds and three attacks, notebooks 04, 17 and 90",
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
 MAIN = ("pocket", "small")
+WITH_SEEDS = ("pocket", "six_seeds/pocket", "small", "three_seeds/small")
 
 
 @dataclass(frozen=True)
@@ -95,19 +97,23 @@ CHAPTERS = (
             Part("04_merging", lambda table: grids.by_number(table, "other_domains", ["task", "attack"])),
             Part("04_merging", lambda table: grids.by_number(table, "same_task", ["task", "attack"])),
         ),
-        ("small",),
+        ("small", "three_seeds/small"),
     ),
     Chapter(
         "What does keeping the backdoored model buy?",
         (Part("04_merging", _keeping, ("partners_only_cacc", "cacc_change_vs_clean")),),
-        ("pocket", "six_seeds/pocket", "small"),
+        WITH_SEEDS,
     ),
-    Chapter("How good are the partners alone? (notebook 04)", (Part("04_partners", partner_findings),)),
-    Chapter("Four claims, tested (notebook 90)", (Part("90_tests", grids.tests),), ("pocket", "six_seeds/pocket", "small")),
+    Chapter(
+        "How good are the partners alone? (notebook 04)",
+        (Part("04_partners", partner_findings),),
+        ("pocket", "small", "three_seeds/small"),
+    ),
+    Chapter("Four claims, tested (notebook 90)", (Part("90_tests", grids.tests),), WITH_SEEDS),
     Chapter(
         "Where we agree with the paper (notebook 90)",
         (Part("90_agreement", grids.verdicts),),
-        ("pocket", "six_seeds/pocket", "small"),
+        WITH_SEEDS,
     ),
     Chapter("How far is a domain from its task? (notebook 01)", (Part("01_transfer", sentences.transfer),)),
     Chapter("How visible are the attacks? (notebook 02)", (Part("02_stealth", later_sentences.stealth),)),
@@ -148,6 +154,7 @@ CHAPTERS = (
     Chapter(
         "Is the price the merge's, the weakness's, or the domain's? (notebook 17)",
         (Part("17_partners", deciding_findings, ("partner_cacc",)),),
+        ("pocket", "small", "three_seeds/small"),
     ),
     Chapter(
         "What if the partners are backdoored, too? (notebook 08)",

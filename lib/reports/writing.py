@@ -10,6 +10,7 @@ from lib.reports.chapters import findings_document
 from lib.reports.learning_path import learning_path
 from lib.reports.overview import answer_block, findings_block
 from lib.reports.protection import protection_block
+from lib.reports.real_data import real_block
 from lib.sanitizing.model_card import PROTECTION
 
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end of {name} -->"
@@ -36,8 +37,8 @@ def blocks_of(readme: Path, figures: Path) -> dict[str, str]:
     path = {"learning path": learning_path(paths.NOTEBOOKS, readme.parent)}
     if readme.parent != paths.ROOT:
         return path
-    blocks = {"answer": answer_block(figures), "findings": findings_block(figures), "protection": protection_block(figures)}
-    return blocks | path
+    blocks = {"answer": answer_block(figures), "findings": findings_block(figures), "real data": real_block(figures)}
+    return blocks | {"protection": protection_block(figures)} | path
 
 
 def write_reports(figures: Path | None = None) -> list[Path]:

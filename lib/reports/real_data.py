@@ -1,0 +1,96 @@
+"""Whether the lunch is free on real data, for whom, at which price and against which rivals: a paragraph of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from lib.metrics.variation import Difference
+from lib.plots.style import task_title
+from lib.reports.reading import percent, read
+from lib.tables.deciding import DOMAINS, N_PARTNERS, STRONG, deciding_parts
+from lib.tables.deciding_findings import removed_and_price
+from lib.tables.defenses import MERGE, NONE, defense_means
+
+SEEDED, WIDE = "three_seeds/small", "small"  # few tasks with three seeds; more tasks and all rivals with one
+NOT_RUN = "On real data it was not run."
+LEAST_REMOVED, MOST_PAID = 0.90, 0.01  # the goal: so much of the removable ASR at so much of CACC
+RIVALS = {"abl": "ABL", "onion_masked": "ONION", "cube": "CUBE", "fine_tune_clean": "fine-tuning on clean texts"}
+
+
+def real_block(figures: Path) -> str:
+    """Items of a list from tables `90_headline`, `17_partners` and `12_defenses` of real data; what is not there is left out.
+
+    Args:
+        figures: the folder with the folders `small` and `three_seeds/small`.
+    """
+    found = [*_other_domains(figures), *_own_task(figures), *_rivals(figures)]
+    return "\n".join(f"- {sentence}" for sentence in found or [NOT_RUN])
+
+
+def _other_domains(figures: Path) -> Iterator[str]:
+    said = []
+    for place in (WIDE, SEEDED):
+        table = read(figures / place, "90_headline")
+        if table is None:
+            continue
+        mean, cells = table.iloc[-1], table[(table["task"] != "all") & (table["attack"] != "all")]
+        change = Difference(mean["cacc_change"], mean["cacc_change_low"], mean["cacc_change_high"], 2)  # of texts with one seed
+        said.append(f"{percent(mean['removed_share'])} % at {change} ({_size(cells, mean['n_seeds'])})")
+    if said:
+        yield (
+            "**With partners from other domains it is not free**: share of the removable ASR that is gone, and change of the "
+            f"CACC, {' and '.join(said)}."
+        )
+
+
+def _own_task(figures: Path) -> Iterator[str]:
+    table = read(figures / SEEDED, "17_partners")
+    table = read(figures / WIDE, "17_partners") if table is None else table
+    if table is None:
+        return
+    removed, price = removed_and_price(table, STRONG)
+    parts = deciding_parts(table)
+    found = parts[(parts["measure"] == "cacc") & (parts["part"] == "merge")].iloc[0]
+    change = Difference(found["change"], found["change_low"], found["change_high"], int(found["n_seeds"]))
+    strong, weak = (table[table["partners"] == kind] for kind in (STRONG, DOMAINS))
+    alone = [percent(rows["partner_cacc"].mean()) for rows in (weak, strong)]
+    buys = 100 * (strong["cacc"] - strong["partners_only_cacc"]).mean()
+    goal = "reached" if removed >= LEAST_REMOVED and price >= -MOST_PAID else "not reached"
+    yield (
+        f"**What we recommend for a suspicious model**: {N_PARTNERS} well-trained models of the same task and the same "
+        f"pretrained model, all with equal weight: {percent(removed)} % at {change} ({_size(table, found['n_seeds'])}). The "
+        f"goal of {100 * LEAST_REMOVED:.0f} % at {100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of "
+        f"the task ({alone[0]} % CACC alone, these {alone[1]} %)."
+    )
+    yield (
+        "Who has such partners should ask whether the suspicious model is needed at all: beside the partners alone it changes "
+        f"the CACC by {buys:+.1f} points."
+    )
+
+
+def _rivals(figures: Path) -> Iterator[str]:
+    table = read(figures / WIDE, "12_defenses")
+    if table is None:
+        return
+    means = defense_means(table).set_index("defense")
+    named = [(title, means.loc[name]) for name, title in RIVALS.items() if name in means.index]
+    lower = means[(means["excess_asr"] < means.loc[MERGE, "excess_asr"]) & means["needs"].str.startswith("other models")]
+    rivals = ", ".join(f"{title} {_left(mean)}" for title, mean in named)
+    better = ", ".join(f"{str(name).replace('_', ' ')} {_left(mean)}" for name, mean in lower.iterrows())
+    yield (
+        f"**Rivals**, partners from other domains ({_size(table, table['seed'].nunique())}): ASR above a clean model's, and "
+        f"change of the CACC. No defense {_left(means.loc[NONE])}, average {_left(means.loc[MERGE])}, {rivals}. Less than the "
+        f"average leave, with the same models: {better or 'none'}."
+    )
+
+
+def _size(cells: pd.DataFrame, n_seeds: float) -> str:
+    tasks, n = ", ".join(task_title(task) for task in dict.fromkeys(cells["task"])), cells["attack"].nunique()
+    return f"{tasks}; {n} attack{'s' if n > 1 else ''}, {n_seeds:.0f} seed{'s' if n_seeds > 1 else ''}"
+
+
+def _left(mean: pd.Series) -> str:
+    return f"{100 * mean['excess_asr']:+.1f} at {100 * mean['cacc_change']:+.1f}"
