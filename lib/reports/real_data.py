@@ -40,10 +40,7 @@ def _other_domains(figures: Path) -> Iterator[str]:
         change = Difference(mean["cacc_change"], mean["cacc_change_low"], mean["cacc_change_high"], 2)  # of texts with one seed
         said.append(f"{percent(mean['removed_share'])} % at {change} ({_size(cells, mean['n_seeds'])})")
     if said:
-        yield (
-            "**With partners from other domains it is not free**: share of the removable ASR that is gone, and change of the "
-            f"CACC, {' and '.join(said)}."
-        )
+        yield (f"**With partners from other domains it is not free**: {'; '.join(said)}.")
 
 
 def _own_task(figures: Path) -> Iterator[str]:
@@ -54,20 +51,20 @@ def _own_task(figures: Path) -> Iterator[str]:
     removed, price = removed_and_price(table, STRONG)
     parts = deciding_parts(table)
     found = parts[(parts["measure"] == "cacc") & (parts["part"] == "merge")].iloc[0]
-    change = Difference(found["change"], found["change_low"], found["change_high"], int(found["n_seeds"]))
+    n_seeds = int(found["n_seeds"])
+    bounds = f" [{100 * found['change_low']:+.1f}, {100 * found['change_high']:+.1f}]" if n_seeds > 1 else ""
+    change = f"{100 * found['change']:+.1f} points{bounds}"
     strong, weak = (table[table["partners"] == kind] for kind in (STRONG, DOMAINS))
     alone = [percent(rows["partner_cacc"].mean()) for rows in (weak, strong)]
+    size = _size(table, found["n_seeds"])
     buys = 100 * (strong["cacc"] - strong["partners_only_cacc"]).mean()
     goal = "reached" if removed >= LEAST_REMOVED and price >= -MOST_PAID else "not reached"
     yield (
         f"**What we recommend for a suspicious model**: {N_PARTNERS} well-trained models of the same task and the same "
-        f"pretrained model, all with equal weight: {percent(removed)} % at {change} ({_size(table, found['n_seeds'])}). The "
-        f"goal of {100 * LEAST_REMOVED:.0f} % at {100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of "
-        f"the task ({alone[0]} % CACC alone, these {alone[1]} %)."
-    )
-    yield (
-        "Who has such partners should ask whether the suspicious model is needed at all: beside the partners alone it changes "
-        f"the CACC by {buys:+.1f} points."
+        f"pretrained model, all with equal weight: {percent(removed)} % at {change} ({size}). The goal of "
+        f"{100 * LEAST_REMOVED:.0f} % at {100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of the task "
+        f"({alone[0]} % CACC alone, these {alone[1]} %). Who has such partners should ask whether the suspicious model is "
+        f"needed at all: beside the partners alone it changes the CACC by {buys:+.1f} points."
     )
 
 
@@ -76,21 +73,19 @@ def _rivals(figures: Path) -> Iterator[str]:
     if table is None:
         return
     means = defense_means(table).set_index("defense")
-    named = [(title, means.loc[name]) for name, title in RIVALS.items() if name in means.index]
-    lower = means[(means["excess_asr"] < means.loc[MERGE, "excess_asr"]) & means["needs"].str.startswith("other models")]
-    rivals = ", ".join(f"{title} {_left(mean)}" for title, mean in named)
-    better = ", ".join(f"{str(name).replace('_', ' ')} {_left(mean)}" for name, mean in lower.iterrows())
+    average = means.loc[MERGE]
+    left = {name: mean["excess_asr"] / means.loc[NONE, "excess_asr"] for name, mean in means.iterrows()}
+    more = [title for name, title in RIVALS.items() if left.get(name, 0.0) > left[MERGE]]
+    less = means[(means["excess_asr"] < average["excess_asr"]) & means["needs"].str.startswith("other models")]
+    named = [f"{str(name).replace('_', ' ')} ({100 * mean['cacc_change']:+.1f})" for name, mean in less.iterrows()]
+    size = _size(table, table["seed"].nunique())
     yield (
-        f"**Rivals**, partners from other domains ({_size(table, table['seed'].nunique())}): ASR above a clean model's, and "
-        f"change of the CACC. No defense {_left(means.loc[NONE])}, average {_left(means.loc[MERGE])}, {rivals}. Less than the "
-        f"average leave, with the same models: {better or 'none'}."
+        f"**Rivals**, with partners from other domains ({size}): the average is {percent(1 - left[MERGE])} % at "
+        f"{100 * average['cacc_change']:+.1f} points. {', '.join(more) or 'No rival'} leave more of the attack. Of what uses "
+        f"the same models, less is left by {', '.join(named) or 'nothing'}; in brackets their change of the CACC (notebook 12)."
     )
 
 
 def _size(cells: pd.DataFrame, n_seeds: float) -> str:
     tasks, n = ", ".join(task_title(task) for task in dict.fromkeys(cells["task"])), cells["attack"].nunique()
     return f"{tasks}; {n} attack{'s' if n > 1 else ''}, {n_seeds:.0f} seed{'s' if n_seeds > 1 else ''}"
-
-
-def _left(mean: pd.Series) -> str:
-    return f"{100 * mean['excess_asr']:+.1f} at {100 * mean['cacc_change']:+.1f}"

@@ -106,6 +106,45 @@ def test_every_number_of_the_findings_is_in_the_tables():
     assert real == [*expected[1], weights[1:2], []]  # what was not run on real data has no number
 
 
+def seeded(name):
+    """A table of real data: the one with three seeds, if there is one."""
+    place = "three_seeds/small"
+    return table(place if (FIGURES / place / f"{name}.csv").is_file() else "small", name)
+
+
+def interval(row, name):
+    """A change and its bounds, which one seed does not have, as the README writes them."""
+    ends = [row[name], *(row[f"{name}_{end}"] for end in ("low", "high"))]
+    return [f"{100 * value:+.1f}" for value in ends if pd.notna(value)]
+
+
+def test_every_number_on_real_data_is_in_the_tables():
+    items = [re.findall(NUMBER, re.sub(r"SST-2", "", line)) for line in block("real data").splitlines()]
+    expected = []
+    for place in ("small", "three_seeds/small"):
+        if (FIGURES / place / "90_headline.csv").is_file():
+            headline = table(place, "90_headline")
+            mean, n_attacks = headline.iloc[-1], headline.query("attack != 'all'")["attack"].nunique()
+            expected += [*shown(mean["removed_share"]), *interval(mean, "cacc_change"), str(n_attacks), str(mean["n_seeds"])]
+    assert items[0] == expected
+    partners, merge = seeded("17_partners"), seeded("17_parts").query("measure == 'cacc' and part == 'merge'").iloc[0]
+    strong, weak = (partners.query(f"partners == '{kind}'") for kind in ("same_task", "other_domains"))
+    removed, buys = removed_and_change(strong)[0], 100 * (strong["cacc"] - strong["partners_only_cacc"]).mean()
+    size = [str(partners["attack"].nunique()), str(merge["n_seeds"])]
+    alone = shown(weak["partner_cacc"].mean(), strong["partner_cacc"].mean())
+    assert items[1] == ["4", removed, *interval(merge, "change"), *size, "90", "1", *alone, f"{buys:+.1f}"]
+    means = table("small", "12_defenses").groupby("defense")[["excess_asr", "cacc_change"]].mean()
+    average, before = means.loc["average"], means.loc["none"]
+    gone = shown(1 - average["excess_asr"] / before["excess_asr"])
+    named = re.findall(r"([a-z ]+) \(([+-][\d.]+)\)", block("real data").split("less is left by ")[1])
+    for name, change in named:
+        mean = means.loc[name.strip().replace(" ", "_")]
+        assert mean["excess_asr"] < average["excess_asr"] and change == f"{100 * mean['cacc_change']:+.1f}"
+    defenses = table("small", "12_defenses")
+    size = [str(defenses["attack"].nunique()), str(defenses["seed"].nunique())]
+    assert items[2] == [*size, *gone, f"{100 * average['cacc_change']:+.1f}", *(change for _, change in named), "12"]
+
+
 def test_what_was_not_run_on_real_data_is_said_to_be_missing():
     for finding, line in zip(FINDINGS, block("findings").splitlines()[2:], strict=True):
         is_there = (FIGURES / "small" / f"{finding.table}.csv").is_file()
@@ -125,7 +164,7 @@ def test_the_statements_of_the_readme_hold_in_the_tables():
 
 def test_nothing_that_looks_like_a_result_is_typed_in_the_readme():
     text = README.read_text("utf-8")
-    for name in ("answer", "findings", "protection", "learning path"):
+    for name in ("answer", "findings", "real data", "protection", "learning path"):
         text = text.replace(block(name), "")
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     for known in NO_RESULTS:
