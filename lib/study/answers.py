@@ -17,7 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lib.folders import parse_json
+from lib.merging.lora import PEFT_CONFIG
 from lib.models.adapters import ANSWERS_ONLY
+from lib.models.pretrained import BASE_FILE
 from lib.paths import MANIFEST
 from lib.study.recipes import LogitsRecipe, TriggerRecipe, key_of
 from lib.study.store import ARTIFACT, Store
@@ -73,7 +75,9 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _is_kept(name: str, kind: str) -> bool:
-    return not name.endswith(".safetensors") or kind == LogitsRecipe.__name__
+    """No weights, and no file of an adapter: it names a folder of this machine."""
+    is_weights = name.endswith(".safetensors") and kind != LogitsRecipe.__name__
+    return not is_weights and PurePosixPath(name).name not in (BASE_FILE, PEFT_CONFIG)
 
 
 def _triggers(keys: list[str], store: Store) -> Iterator[str]:

@@ -76,6 +76,18 @@ def test_who_needs_weights_is_told_so_and_can_forget_the_answers(held, make_stud
     assert read_weights(study.model("sst2", "badnet").folder)  # trained
 
 
+def test_of_an_adapter_no_file_is_kept_that_names_a_folder_of_this_machine(make_study, tmp_path):
+    study = make_study(tmp_path / "cache", lora_rank=2)
+    model = study.model("sst2")
+    study.score(model, "sst2", None)
+    (tmp_path / MANIFEST).write_text(json.dumps({"04_merging": {"runs": sorted(study.used_keys)}}), encoding="utf-8")
+    keep_answers(tmp_path, study.store)
+    with zipfile.ZipFile(tmp_path / ANSWERS) as archive:
+        assert not any(str(tmp_path.parent).encode() in archive.read(name) for name in archive.namelist())
+        [kept] = [set(each["files"]) for key, each in json.loads(archive.read(INDEX)).items() if key == model.key]
+    assert "config.json" in kept and not kept & {"base.json", "adapter_config.json", "adapter_model.safetensors"}
+
+
 def test_what_the_store_has_stays_as_it_is(held, study):
     figures, _ = held
     assert restore_answers(figures / ANSWERS, study.store) == 0
