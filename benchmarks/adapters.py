@@ -22,8 +22,8 @@ from lib.merging import merge_state_dicts
 from lib.models.adapters import read_weights, save_adapter
 from lib.models.checkpoints import Checkpoint
 from lib.models.pretrained import load_tokenizer, new_classifier
+from lib.models.saving import save_config, save_tokenizer
 from lib.models.training import with_adapters
-from lib.study.makers import save_config, save_tokenizer
 from lib.study.merged import merge
 
 N_MODELS, RANK = 5, 8

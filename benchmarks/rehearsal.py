@@ -22,7 +22,8 @@ from typing import Any
 import psutil
 import yaml
 
-from lib.dry_run.plans import dry_run, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import dry_run
 from lib.exploring import default_parameters
 from lib.paths import ROOT
 from lib.profiles import PROFILES

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib.dry_run.plans import needed_by, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import needed_by
 from lib.exploring import default_parameters
 from lib.paths import NOTEBOOKS, ROOT
 from lib.reports.learning_path import described

@@ -3,7 +3,8 @@
 May import: `tables` and everything below them.
 """
 
-from lib.dry_run.plans import dry_run, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import dry_run
 from lib.dry_run.report import describe, report
 
 __all__ = [

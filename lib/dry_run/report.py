@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from lib.dry_run.estimates import BYTES_PER_WEIGHT, GPU_FLOPS, UTILISATION
-from lib.dry_run.plans import DryRun, dry_run, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import DryRun, dry_run
 from lib.exploring import default_parameters
 
 LEAST = 0.01  # hours that are shown

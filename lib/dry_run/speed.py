@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -19,6 +17,7 @@ from lib.dry_run.estimates import weights_of
 from lib.models import loop
 from lib.models.prediction import BATCH_SIZE, EncodedTexts, predict_logits
 from lib.models.pretrained import load_config, resolve_pretrained
+from lib.models.threads import one_thread
 from lib.models.training import loop_settings, with_adapters
 from lib.profiles import TrainingSettings
 
@@ -68,23 +67,12 @@ def _measured(resolved: str, settings: TrainingSettings) -> Speed | None:
 
     config = load_config(resolved)
     config.pad_token_id = config.pad_token_id or 0
-    with _one_thread(), torch.random.fork_rng():
+    with one_thread(), torch.random.fork_rng():
         network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).to(device)
         asking = _line(BATCH_SIZE, [_asked(network, n) for n in N_PIECES])
         trained: Any = with_adapters(network, settings.lora_rank, seed=0) if settings.lora_rank else network
         training = _line(settings.batch_size, [_trained(trained, settings, n) for n in N_PIECES])
     return Speed(training, asking)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Trainings run side by side, one per core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _line(batch_size: int, seconds: list[float]) -> Line:

@@ -58,6 +58,7 @@ PLACES = {
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
 MAIN = ("pocket", "small")
+WITH_THREE = (*MAIN, "three_seeds/small")
 WITH_SEEDS = ("pocket", "six_seeds/pocket", "small", "three_seeds/small")
 
 
@@ -104,11 +105,7 @@ CHAPTERS = (
         (Part("04_merging", _keeping, ("partners_only_cacc", "cacc_change_vs_clean")),),
         WITH_SEEDS,
     ),
-    Chapter(
-        "How good are the partners alone? (notebook 04)",
-        (Part("04_partners", partner_findings),),
-        ("pocket", "small", "three_seeds/small"),
-    ),
+    Chapter("How good are the partners alone? (notebook 04)", (Part("04_partners", partner_findings),), WITH_THREE),
     Chapter("Four claims, tested (notebook 90)", (Part("90_tests", grids.tests),), WITH_SEEDS),
     Chapter(
         "Where we agree with the paper (notebook 90)",
@@ -154,7 +151,7 @@ CHAPTERS = (
     Chapter(
         "Is the price the merge's, the weakness's, or the domain's? (notebook 17)",
         (Part("17_partners", deciding_findings, ("partner_cacc",)),),
-        ("pocket", "small", "three_seeds/small"),
+        WITH_THREE,
     ),
     Chapter(
         "What if the partners are backdoored, too? (notebook 08)",
@@ -175,11 +172,7 @@ CHAPTERS = (
         (Part("12_defenses", defense_findings),),
         ("pocket", "all_tasks/pocket", "small"),
     ),
-    Chapter(
-        "Does ONION depend on its language model? (notebook 12)",
-        (Part("12_onion", onion_findings),),
-        ("small",),
-    ),
+    Chapter("Does ONION depend on its language model? (notebook 12)", (Part("12_onion", onion_findings),), ("small",)),
     Chapter(
         "Why does merging work? (notebook 13)",
         (

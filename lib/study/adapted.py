@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lib.datasets import UnlabelledTexts, unlabelled_texts
 from lib.folders import read_json
 from lib.models.pretrained import fingerprint
-from lib.study.makers import save_model, save_tokenizer
+from lib.models.saving import save_model, save_tokenizer
 from lib.study.recipes import MaskedLMRecipe, as_settings
 from lib.study.store import Store
 

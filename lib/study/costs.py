@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from lib.defenses.suspicion import forget
 from lib.models.checkpoints import Checkpoint
 from lib.models.model import Guarded, Model
 from lib.models.prediction import Texts
+from lib.models.threads import one_thread
 from lib.study.artifacts import Locations, load_rows
 from lib.study.merged import MergedModel
 from lib.study.recipes import DataRecipe, DerivedRecipe, ModelRecipe, Recipe
@@ -70,7 +70,7 @@ def cost_of(study: Study, model: Model, dataset: str, seed: int = 0, split: str 
     study.require([recipe], f"costs of {model.name}")
 
     def make(folder: Path) -> None:
-        with _one_thread():
+        with one_thread():
             cost = Cost(_seconds_once(model, locations), _milliseconds_per_text(model, recipe, locations))
         (folder / COST_FILE).write_text(json.dumps(asdict(cost)), encoding="utf-8")
 
@@ -115,19 +115,6 @@ def _milliseconds_per_text(model: Model, recipe: CostRecipe, locations: Location
     first, rest = rows[columns].head(1), rows[columns].iloc[1:]
     seconds(first)  # whatever is read or imported once is read now
     return 1000 * max(0.0, seconds(rest) - seconds(first)) / max(1, len(rest) - 1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Context in which one thread computes: several that wait for each other count as busy."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _seconds(work: Callable[[], object]) -> float:

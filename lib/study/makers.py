@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import time
@@ -17,6 +16,7 @@ import numpy as np
 from lib.attacks import Backdoor
 from lib.datasets import task_spec
 from lib.defenses import get_defense
+from lib.models.saving import save_config, save_model, save_tokenizer
 from lib.study.artifacts import Locations, fitted_trigger, given_to, load_rows, load_texts, poisoned_rows, prepare_worker
 from lib.study.derived import get_derivation
 from lib.study.recipes import DataRecipe, DerivedRecipe, InitialRecipe, ModelRecipe, Recipe, StatisticsRecipe
@@ -222,31 +222,3 @@ def _made(
     except Exception as error:
         raise RuntimeError(f"{doing} {name!r} failed: {type(error).__name__}: {error}") from error
     return name
-
-
-def save_model(model: Any, folder: Path) -> None:
-    """Write a model in Hugging Face format; a full disk is an `OSError` as everywhere else."""
-    from safetensors import SafetensorError
-
-    from lib.models.pretrained import quiet_transformers
-
-    try:
-        with quiet_transformers():
-            model.save_pretrained(folder)
-    except SafetensorError as error:  # it hides the system's error number
-        is_full = "No space left" in str(error)
-        raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
-
-
-def save_config(model: Any, folder: Path) -> None:
-    """Write the configuration alone, as transformers writes it beside a model's weights."""
-    model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(folder)
-
-
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write a tokenizer beside its model."""
-    from lib.models.pretrained import quiet_transformers
-
-    with quiet_transformers():
-        tokenizer.save_pretrained(folder)

@@ -49,8 +49,7 @@ class Recipe:
 
 def key_of(kind: str, content: Mapping[str, Any]) -> str:
     """The key of a recipe by the name of its kind, and its fields as `as_dict` gives them."""
-    written = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(f"1:{kind}:{written}".encode()).hexdigest()[:20]
+    return hashlib.sha256(f"1:{kind}:{json.dumps(content, sort_keys=True, ensure_ascii=False)}".encode()).hexdigest()[:20]
 
 
 def _without_defaults(value: Any) -> dict[str, Any]:

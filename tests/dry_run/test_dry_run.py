@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from lib.dry_run.estimates import HUB_WEIGHTS, hub_rows, scoring_hours, training_cost, weights_of
-from lib.dry_run.plans import PLANS, dry_run, needed_by, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import PLANS, dry_run, needed_by
 from lib.dry_run.report import describe, report
 from lib.dry_run.speed import MAX_TRIED, Line, Speed, measured_speed
 from lib.exploring import default_parameters

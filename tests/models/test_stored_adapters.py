@@ -16,10 +16,10 @@ from lib.models import pretrained as places
 from lib.models.adapters import OWN_WEIGHTS, is_adapted, load_classifier, open_model, read_weights, save_adapter
 from lib.models.checkpoints import Checkpoint, load_checkpoint
 from lib.models.pretrained import BASE_FILE, load_tokenizer, new_classifier
+from lib.models.saving import save_config, save_tokenizer
 from lib.models.training import fine_tune
 from lib.profiles import PROFILES
 from lib.study import Study
-from lib.study.makers import save_config, save_tokenizer
 
 LABELS = ("negative", "positive")
 ARCHITECTURES = ("pocket-bert", "pocket-roberta", "pocket-llama", "pocket-mistral")

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from lib import tables
-from lib.dry_run.plans import PLANS, needed_by, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import PLANS, needed_by
 from lib.exploring import default_parameters
 from lib.run_notebooks import find_notebooks
 
