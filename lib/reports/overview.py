@@ -16,7 +16,7 @@ from lib.study.texts import OWN_TEXTS
 from lib.tables.deciding import DOMAINS, STRONG
 from lib.tables.deciding_findings import removed_and_change, removed_and_price
 
-POCKET, REAL = "pocket", "small"
+POCKET, REAL, SEEDED = "pocket", "small", "three_seeds/small"
 NOT_RUN, NOT_MEASURED = "not run", "not measured"
 
 
@@ -24,7 +24,7 @@ def answer_block(figures: Path) -> str:
     """The answer of the study in three sentences, from table `90_headline` of both profiles.
 
     Args:
-        figures: the folder with the folders `pocket` and `small`.
+        figures: the folder with the folders `pocket`, `small` and `three_seeds/small`.
 
     Raises:
         ValueError: if the pocket table is not there: without it there is no answer.
@@ -40,7 +40,7 @@ def answer_block(figures: Path) -> str:
         return " ".join(sentences)
     sentences.append(f"On real data with a small real encoder it takes {_before_and_after(real)}")
     sentences.append(_conclusion(pocket.iloc[-1], real.iloc[-1]))
-    partners = [read(figures / place, "17_partners") for place in (POCKET, REAL)]
+    partners = [read(figures / place, "17_partners") for place in (POCKET, SEEDED)]
     if all(table is not None and removed_and_price(table, STRONG)[1] >= 0 for table in partners):
         sentences.append("Well-trained models of the task itself, as partners, cost nothing on either (third finding).")
     return " ".join(sentences)
@@ -83,10 +83,11 @@ class Headline:
     table: str
     numbers: Callable[[pd.DataFrame], str]
     needs: tuple[str, ...] = ()
+    real: str = REAL  # which folder of real data has most to say
 
     def row(self, figures: Path) -> dict[str, str]:
         """The finding beside its numbers on both kinds of data."""
-        cells = {name: self._cell(figures / place) for name, place in (("Pocket English", POCKET), ("real data", REAL))}
+        cells = {name: self._cell(figures / place) for name, place in (("Pocket English", POCKET), ("real data", self.real))}
         return {"finding": self.statement, **cells, "notebook, table": f"{self.notebook}, `{self.table}`"}
 
     def _cell(self, folder: Path) -> str:
@@ -145,7 +146,7 @@ FINDINGS = (
     Headline("The price: change of the clean accuracy, with its 95 % interval", "90", "90_headline", _cost),
     Headline(
         "The same two with well-trained partners of the task itself; in brackets other domains on the same tasks and attacks",
-        "17", "17_partners", _own_task,
+        "17", "17_partners", _own_task, real=SEEDED,
     ),
     Headline(
         "The same two for a student that learns the backdoored model's answers to clean texts; in brackets the average there",

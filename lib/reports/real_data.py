@@ -9,12 +9,12 @@ import pandas as pd
 
 from lib.metrics.variation import Difference
 from lib.plots.style import task_title
+from lib.reports.overview import REAL, SEEDED
 from lib.reports.reading import percent, read
 from lib.tables.deciding import DOMAINS, N_PARTNERS, STRONG, deciding_parts
 from lib.tables.deciding_findings import removed_and_price
 from lib.tables.defenses import MERGE, NONE, defense_means
 
-SEEDED, WIDE = "three_seeds/small", "small"  # few tasks with three seeds; more tasks and all rivals with one
 NOT_RUN = "On real data it was not run."
 LEAST_REMOVED, MOST_PAID = 0.90, 0.01  # the goal: so much of the removable ASR at so much of CACC
 RIVALS = {"abl": "ABL", "onion_masked": "ONION", "cube": "CUBE", "fine_tune_clean": "fine-tuning on clean texts"}
@@ -32,7 +32,7 @@ def real_block(figures: Path) -> str:
 
 def _other_domains(figures: Path) -> Iterator[str]:
     said = []
-    for place in (WIDE, SEEDED):
+    for place in (REAL, SEEDED):
         table = read(figures / place, "90_headline")
         if table is None:
             continue
@@ -45,7 +45,7 @@ def _other_domains(figures: Path) -> Iterator[str]:
 
 def _own_task(figures: Path) -> Iterator[str]:
     table = read(figures / SEEDED, "17_partners")
-    table = read(figures / WIDE, "17_partners") if table is None else table
+    table = read(figures / REAL, "17_partners") if table is None else table
     if table is None:
         return
     removed, price = removed_and_price(table, STRONG)
@@ -69,7 +69,7 @@ def _own_task(figures: Path) -> Iterator[str]:
 
 
 def _rivals(figures: Path) -> Iterator[str]:
-    table = read(figures / WIDE, "12_defenses")
+    table = read(figures / REAL, "12_defenses")
     if table is None:
         return
     means = defense_means(table).set_index("defense")

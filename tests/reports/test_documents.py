@@ -21,6 +21,11 @@ def table(place, name):
     return pd.read_csv(FIGURES / place / f"{name}.csv")
 
 
+def seeded(name, place="small"):
+    """A table; of real data the one with three seeds."""
+    return table("three_seeds/small" if place == "small" else place, name)
+
+
 def block(name, readme=README):
     text = readme.read_text("utf-8")
     return text.split(BEGIN.format(name=name))[1].split(END.format(name=name))[0].strip()
@@ -82,7 +87,7 @@ def test_every_number_of_the_findings_is_in_the_tables():
     expected = []
     for place in ("pocket", "small"):
         mean = table(place, "90_headline").iloc[-1]
-        deciding, students = table(place, "17_partners"), table(place, "15_distillation")
+        deciding, students = seeded("17_partners", place), table(place, "15_distillation")
         pairs = [
             ["partners == 'same_task'", "partners == 'other_domains'"],
             [
@@ -106,12 +111,6 @@ def test_every_number_of_the_findings_is_in_the_tables():
     assert real == [*expected[1], weights[1:2], []]  # what was not run on real data has no number
 
 
-def seeded(name):
-    """A table of real data: the one with three seeds, if there is one."""
-    place = "three_seeds/small"
-    return table(place if (FIGURES / place / f"{name}.csv").is_file() else "small", name)
-
-
 def interval(row, name):
     """A change and its bounds, which one seed does not have, as the README writes them."""
     ends = [row[name], *(row[f"{name}_{end}"] for end in ("low", "high"))]
@@ -122,10 +121,9 @@ def test_every_number_on_real_data_is_in_the_tables():
     items = [re.findall(NUMBER, re.sub(r"SST-2", "", line)) for line in block("real data").splitlines()]
     expected = []
     for place in ("small", "three_seeds/small"):
-        if (FIGURES / place / "90_headline.csv").is_file():
-            headline = table(place, "90_headline")
-            mean, n_attacks = headline.iloc[-1], headline.query("attack != 'all'")["attack"].nunique()
-            expected += [*shown(mean["removed_share"]), *interval(mean, "cacc_change"), str(n_attacks), str(mean["n_seeds"])]
+        headline = table(place, "90_headline")
+        mean, n_attacks = headline.iloc[-1], headline.query("attack != 'all'")["attack"].nunique()
+        expected += [*shown(mean["removed_share"]), *interval(mean, "cacc_change"), str(n_attacks), str(mean["n_seeds"])]
     assert items[0] == expected
     partners, merge = seeded("17_partners"), seeded("17_parts").query("measure == 'cacc' and part == 'merge'").iloc[0]
     strong, weak = (partners.query(f"partners == '{kind}'") for kind in ("same_task", "other_domains"))
@@ -147,7 +145,7 @@ def test_every_number_on_real_data_is_in_the_tables():
 
 def test_what_was_not_run_on_real_data_is_said_to_be_missing():
     for finding, line in zip(FINDINGS, block("findings").splitlines()[2:], strict=True):
-        is_there = (FIGURES / "small" / f"{finding.table}.csv").is_file()
+        is_there = (FIGURES / finding.real / f"{finding.table}.csv").is_file()
         assert ("not run" in line) != is_there
 
 

@@ -46,15 +46,15 @@ def test_a_folder_without_tables_says_so_in_every_place(tmp_path):
 
 
 def test_that_partners_of_the_task_cost_nothing_is_said_only_if_both_tables_say_so(tmp_path):
-    for place in ("pocket", "small"):
-        (tmp_path / place).mkdir()
+    for place in ("pocket", "small", "three_seeds/small"):
+        (tmp_path / place).mkdir(parents=True)
         for name in ("90_headline", "17_partners"):
             pd.read_csv(paths.ROOT / "figures" / place / f"{name}.csv").to_csv(tmp_path / place / f"{name}.csv", index=False)
     assert "cost nothing on either" in answer_block(tmp_path)
-    partners = pd.read_csv(tmp_path / "small" / "17_partners.csv")
-    partners.assign(cacc_change=-0.01).to_csv(tmp_path / "small" / "17_partners.csv", index=False)
+    partners = tmp_path / "three_seeds" / "small" / "17_partners.csv"
+    pd.read_csv(partners).assign(cacc_change=-0.01).to_csv(partners, index=False)
     assert "cost nothing" not in answer_block(tmp_path)
-    (tmp_path / "small" / "17_partners.csv").unlink()
+    partners.unlink()
     assert "cost nothing" not in answer_block(tmp_path)
 
 

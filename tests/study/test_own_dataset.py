@@ -8,7 +8,8 @@ import pytest
 
 from lib.attacks import ATTACKS
 from lib.attacks.rewriting.syntactic_words import OPENINGS
-from lib.dry_run.plans import needed_by, offline_planner
+from lib.dry_run.offline import offline_planner
+from lib.dry_run.plans import needed_by
 from lib.exploring import default_parameters
 from lib.run_notebooks import find_notebooks, main
 from lib.study.choices import chosen_tasks
