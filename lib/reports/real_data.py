@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.metrics.variation import Difference
 from lib.plots.style import task_title
 from lib.reports.overview import REAL, SEEDED
 from lib.reports.reading import percent, read
-from lib.tables.deciding import DOMAINS, N_PARTNERS, STRONG, deciding_parts
-from lib.tables.deciding_findings import removed_and_price
+from lib.tables.deciding import CAUSES, DOMAINS, N_PARTNERS, STRONG, deciding_parts
 from lib.tables.defenses import MERGE, NONE, defense_means
 
 NOT_RUN = "On real data it was not run."
+WEAKNESS = "weak partners"  # of the parts of the price
 LEAST_REMOVED, MOST_PAID = 0.90, 0.01  # the goal: so much of the removable ASR at so much of CACC
 RIVALS = {"abl": "ABL", "onion_masked": "ONION", "cube": "CUBE", "fine_tune_clean": "fine-tuning on clean texts"}
 
 
 def real_block(figures: Path) -> str:
-    """Items of a list from tables `90_headline`, `17_partners` and `12_defenses` of real data; what is not there is left out.
+    """Items of a list from tables of notebooks 04, 12, 17 and 90 on real data; what is not there is left out.
 
     Args:
         figures: the folder with the folders `small` and `three_seeds/small`.
@@ -31,41 +30,42 @@ def real_block(figures: Path) -> str:
 
 
 def _other_domains(figures: Path) -> Iterator[str]:
-    said = []
-    for place in (REAL, SEEDED):
-        table = read(figures / place, "90_headline")
-        if table is None:
-            continue
-        mean, cells = table.iloc[-1], table[(table["task"] != "all") & (table["attack"] != "all")]
-        change = Difference(mean["cacc_change"], mean["cacc_change_low"], mean["cacc_change_high"], 2)  # of texts with one seed
-        said.append(f"{percent(mean['removed_share'])} % at {change} ({_size(cells, mean['n_seeds'])})")
-    if said:
-        yield (f"**With partners from other domains it is not free**: {'; '.join(said)}.")
+    tables = (read(figures / place, "90_headline") for place in (REAL, SEEDED))
+    if said := [_pair(table) for table in tables if table is not None]:
+        yield f"**With partners from other domains it is not free**: {'; '.join(said)}."
 
 
 def _own_task(figures: Path) -> Iterator[str]:
-    table = read(figures / SEEDED, "17_partners")
-    table = read(figures / REAL, "17_partners") if table is None else table
-    if table is None:
+    averages, partners = (read(figures / SEEDED, name) for name in ("04_reduction_same_task", "17_partners"))
+    if averages is None or partners is None:
         return
-    removed, price = removed_and_price(table, STRONG)
-    parts = deciding_parts(table)
-    found = parts[(parts["measure"] == "cacc") & (parts["part"] == "merge")].iloc[0]
-    n_seeds = int(found["n_seeds"])
-    bounds = f" [{100 * found['change_low']:+.1f}, {100 * found['change_high']:+.1f}]" if n_seeds > 1 else ""
-    change = f"{100 * found['change']:+.1f} points{bounds}"
-    strong, weak = (table[table["partners"] == kind] for kind in (STRONG, DOMAINS))
+    mean = averages.iloc[-1]
+    goal = "reached" if mean["removed_share"] >= LEAST_REMOVED and mean["cacc_change"] >= -MOST_PAID else "not reached"
+    strong, weak = (partners[partners["partners"] == kind] for kind in (STRONG, DOMAINS))
     alone = [percent(rows["partner_cacc"].mean()) for rows in (weak, strong)]
-    size = _size(table, found["n_seeds"])
     buys = 100 * (strong["cacc"] - strong["partners_only_cacc"]).mean()
-    goal = "reached" if removed >= LEAST_REMOVED and price >= -MOST_PAID else "not reached"
     yield (
         f"**What we recommend for a suspicious model**: {N_PARTNERS} well-trained models of the same task and the same "
-        f"pretrained model, all with equal weight: {percent(removed)} % at {change} ({size}). The goal of "
-        f"{100 * LEAST_REMOVED:.0f} % at {100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of the task "
-        f"({alone[0]} % CACC alone, these {alone[1]} %). Who has such partners should ask whether the suspicious model is "
-        f"needed at all: beside the partners alone it changes the CACC by {buys:+.1f} points."
+        f"pretrained model, all with equal weight: {_pair(averages)}. The goal of {100 * LEAST_REMOVED:.0f} % at "
+        f"{100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of the task ({alone[0]} % CACC alone, these "
+        f"{alone[1]} %){_cause(partners)}. Who has such partners should ask whether the suspicious model is needed at all: "
+        f"beside the partners alone it changes the CACC by {buys:+.1f} points."
     )
+
+
+def _cause(partners: pd.DataFrame) -> str:
+    """Whether the weakness of other domains' models is the largest part of their price, by an interval below zero."""
+    parts = deciding_parts(partners).query("measure == 'cacc'").set_index("part")
+    is_cause = parts.loc[list(CAUSES), "change"].idxmin() == WEAKNESS and parts.loc[WEAKNESS, "change_high"] < 0
+    return ", and that is their price (notebook 17)" if is_cause else ""
+
+
+def _pair(averages: pd.DataFrame) -> str:
+    """What the averages of a table such as `90_headline` remove, and what they cost, with the interval."""
+    mean, cells = averages.iloc[-1], averages[(averages["task"] != "all") & (averages["attack"] != "all")]
+    low, high = (f"{100 * mean[f'cacc_change_{end}']:+.1f}" for end in ("low", "high"))
+    change = f"{100 * mean['cacc_change']:+.1f} points [{low}, {high}]"
+    return f"{percent(mean['removed_share'])} % at {change} ({_size(cells, mean['n_seeds'])})"
 
 
 def _rivals(figures: Path) -> Iterator[str]:
