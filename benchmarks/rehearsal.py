@@ -89,14 +89,17 @@ def overrides_of(shape: str, pretrained: Path, precision: str) -> dict[str, Any]
     """Fields of the profile: few texts, so that a training has three steps."""
     folder, lora = str(pretrained), 8 if shape == "llama-lora" else 0
     few = {"n_train": N_STEPS * PROFILES["paper"].batch_size, "n_validation": 32, "n_test": 32, "n_seeds": 1, "epochs": 1.0}
-    models = {"pretrained": folder, "masked_lm": folder, "causal_lm": folder, "lora_rank": lora, "precision": precision}
+    masked_lm = folder if shape == "bert-base" else "pocket-bert"
+    models = {"pretrained": folder, "masked_lm": masked_lm, "causal_lm": folder, "lora_rank": lora, "precision": precision}
     kinds = [folder, f"{folder} lora_rank=8"]
     return few | models | {"tasks": ["sst2"], "n_other_domains": 2, "n_same_task": 2, "architectures": kinds}
 
 
 def parameters(notebook: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     """What the command line gets for one notebook: as few attacks and places as it goes with."""
-    wanted = {"task": "sst2", "attack": ATTACKS} | TINY.get(notebook.stem, {})
+    usual = str(default_parameters(notebook).get("attack", ""))
+    attack = ATTACKS if usual == "all" or "," in usual else ATTACKS.split(",")[0]
+    wanted = {"task": "sst2", "attack": attack} | TINY.get(notebook.stem, {})
     return {name: value for name, value in wanted.items() if name in declared_parameters(notebook)} | overrides
 
 
