@@ -11,7 +11,7 @@ from lib.dry_run.estimates import HUB_ROWS, hub_rows
 from lib.models.prediction import tokenize
 from lib.models.pretrained import load_tokenizer, resolve_pretrained
 from lib.profiles import get_profile
-from lib.study.artifacts import find_locations, load_rows
+from lib.study.artifacts import find_locations
 from lib.study.planning import Planner
 from lib.study.recipes import DataRecipe
 
@@ -37,9 +37,7 @@ class OfflinePlanner(Planner):
 
     def n_rows(self, data: DataRecipe) -> int:
         """Rows of a recipe: counted where the data are at hand, estimated for the Hub."""
-        if data.source == "pocket":  # has as many as are asked for
-            return data.n
-        return hub_rows(data) if self.is_on_hub else len(load_rows(data, self.locations))
+        return hub_rows(data) if self.is_on_hub else super().n_rows(data)
 
     def n_pieces(self, dataset: str, pretrained: str) -> float:
         """Mean pieces of a dataset's training texts: of some, where data and tokenizer are at hand, else estimated."""

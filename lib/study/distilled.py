@@ -44,9 +44,9 @@ def plan_distilled(
             "pocket-bert-large learning_rate=8e-4", a pretrained model with the teacher's `head_seed`, which is also where its
             partners start.
         texts: "own", training texts of the dataset that no model of the seed was trained on, without their labels;
-            "other_domains", of its other domains in equal parts; "general", lines of the pretraining corpus of Pocket English;
-            or names of datasets separated by commas.
-        n_texts: how many; 0: as many as the profile's `n_train`.
+            "other_domains", of its other domains in equal parts; "general", lines of the pretraining corpus of Pocket English,
+            with real data news (reviews for a task about news); or names of datasets separated by commas.
+        n_texts: how many; 0: as many as the profile's `n_train`, or as the smallest of them allows.
         dataset: default the first teacher's.
         seed: of the texts, their order and dropout; default the first teacher's.
         settings: `temperature` and `epochs` of `lib.models.distillation.distil`.

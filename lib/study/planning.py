@@ -12,7 +12,7 @@ from lib.models.checkpoints import Checkpoint
 from lib.models.precision import resolved_precision
 from lib.models.pretrained import fingerprint
 from lib.profiles import Profile, TrainingSettings, checked_value, get_profile
-from lib.study.artifacts import Locations
+from lib.study.artifacts import Locations, load_rows
 from lib.study.derived import common_start, plan_derived
 from lib.study.makers import make_initial
 from lib.study.partner_planning import plan_domains, plan_partners
@@ -80,6 +80,10 @@ class Planner:
         is_shared = profile.source == "real" and split == "train" and n > 0 and self.spec(dataset).name == dataset
         drawn = (split, n, seed, profile.text_format, profile.n_same_task if is_shared else 0)
         return DataRecipe(dataset, profile.source, self.data_fingerprint(dataset), profile.pair_mode, *drawn)
+
+    def n_rows(self, data: DataRecipe) -> int:
+        """How many rows a recipe gives: those asked for, or all there are if these are fewer or `n` is 0."""
+        return data.n if data.source == "pocket" else len(load_rows(data, self.locations))
 
     def recipe(
         self,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lib.study.planning import Planner
 
 OWN_TEXTS, OTHER_DOMAINS, GENERAL = "own", "other_domains", "general"
+# General texts of real data, for no pretraining corpus is at hand: the first that is of another task.
+ELSEWHERE = ("agnews", "yelp")
 TEXTS = (OWN_TEXTS, OTHER_DOMAINS, GENERAL)
 
 
@@ -31,12 +33,12 @@ class TextsRecipe(Recipe):
 def plan_texts(planner: Planner, task: str, texts: str, n: int, seed: int) -> TextsRecipe:
     """The texts that a student reads; see `lib.study.distilled.plan_distilled` for the arguments and errors."""
     parts = _parts(planner, task, texts, seed)
-    n_all = n or planner.profile.n_train or min(part.n for part in parts) * len(parts)
-    of_each = n_all // len(parts)
-    most = min((part.n for part in parts if part.n), default=of_each)
+    most = min(planner.n_rows(part) for part in parts)
+    wanted = n or planner.profile.n_train or most * len(parts)
+    of_each = wanted // len(parts) if n else min(most, wanted // len(parts))
     if n < 0 or not 1 <= of_each <= most:
         raise ValueError(
-            f"n_texts is {n}, {of_each} from each of {len(parts)} sources; from 1 to {most} are possible: the profile's n_train"
+            f"n_texts is {n}, {of_each} from each of {len(parts)} sources; from 1 to {most} are possible: all rows there are"
         )
     return TextsRecipe(parts, of_each)
 
@@ -47,9 +49,9 @@ def _parts(planner: Planner, task: str, texts: str, seed: int) -> tuple[DataReci
     if texts == OTHER_DOMAINS:
         names: Sequence[str] = planner.other_domains(task)
     elif texts == GENERAL:
-        if planner.profile.source != "pocket":
-            raise ValueError("general texts are the pretraining lines of Pocket English; for real data name datasets instead")
-        return (replace(planner.data(task, "train", seed), split=PRETRAINING),)
+        if planner.profile.source == "pocket":
+            return (replace(planner.data(task, "train", seed), split=PRETRAINING),)
+        names = [next(name for name in ELSEWHERE if planner.spec(task).name != name)]
     else:
         names = [name.strip() for name in texts.split(",")]
         for name in names:

@@ -46,9 +46,13 @@ Partners = tuple[dict[str, Any], list[ModelRecipe]]  # what a row is called, and
 
 
 def _planner(planner: Planner) -> Planner:
-    """With enough partners on the task; real rows are dealt among as many as the profile has, so there it has no more."""
-    n = N_PARTNERS if planner.profile.source == "pocket" else planner.profile.n_same_task
-    return planner.variant(n_same_task=n)
+    """With enough partners on the task. Real rows are dealt among them, so with more partners a model's rows are others."""
+    return planner.variant(n_same_task=max(N_PARTNERS, planner.profile.n_same_task))
+
+
+def _n_rows(planner: Planner, recipes: Sequence[ModelRecipe]) -> int:
+    """Training rows of a model; where the profile takes all there are, those of the model that has most."""
+    return planner.profile.n_train or max(planner.n_rows(recipe.data) for recipe in recipes)
 
 
 def _sets_of_partners(
@@ -58,15 +62,11 @@ def _sets_of_partners(
     domains = planner.partner_recipes(task, DOMAINS, seed)
     n = min(N_PARTNERS, len(domains))
     same = planner.partner_recipes(task, STRONG, seed)[:n]
-    if len(same) < n:
-        raise ValueError(
-            f"{task!r} has {n} other domains but n_same_task is {len(same)}; set it to {n}, for all sets must have one size"
-        )
-    n_train, labels = planner.profile.n_train, planner.spec(task).label_names
+    n_train, labels = _n_rows(planner, same), planner.spec(task).label_names
     sets: list[Partners] = [({"partners": STRONG, "n_rows": n_train}, same)]
     sets += [({"partners": FEW, "n_rows": k}, [with_part_of_rows(recipe, k) for recipe in same]) for k in few_rows]
-    sets.append(({"partners": DOMAINS, "n_rows": n_train}, domains[:n]))
-    if more_rows:
+    sets.append(({"partners": DOMAINS, "n_rows": _n_rows(planner, domains[:n])}, domains[:n]))
+    if more_rows > planner.profile.n_train > 0:
         more = planner.variant(n_train=more_rows).partner_recipes(task, DOMAINS, seed)[:n]
         sets.append(({"partners": MORE, "n_rows": more_rows}, more))
     if lacking_label in labels and len(labels) > 2:  # of two labels one would be left: such a model knows nothing
@@ -116,7 +116,8 @@ def deciding_table(
         tasks: each with every attack and seed.
         attacks: of the victims.
         few_rows: numbers of training rows of weak partners.
-        more_rows: training rows of other domains that have so many; 0 leaves them out.
+        more_rows: training rows of other domains that have so many; no more than the profile's, as 0, leave them out, and so
+            does a profile that takes all rows.
         lacking_label: name of the label that some partners never saw.
 
     Returns:
@@ -125,7 +126,7 @@ def deciding_table(
         on validation texts, `weakest_partner_cacc` that of the worst one on test texts.
 
     Raises:
-        ValueError: for no number of rows, one above the profile's, or fewer partners on the task than other domains.
+        ValueError: for no number of rows, or one above the profile's.
     """
     study = study.variant(n_same_task=_planner(study.planner).profile.n_same_task)
     rows = []

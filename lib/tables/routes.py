@@ -67,7 +67,7 @@ def routes(planner: Planner, students: str, second: str) -> list[Route]:
     Args:
         planner: knows the profile.
         students: entries such as "pocket-bert-large learning_rate=8e-4", separated by commas; "" the first of the profile's
-            other architectures that has its common recipe and no adapters; "all" all other pretrained models that have none.
+            other architectures without adapters, if one has its common recipe the first of these; "all" all without adapters.
         second: another pretraining of the profile's architecture; "none"; or "auto": a bundled model with the ending -seed-1.
 
     Raises:
@@ -87,17 +87,17 @@ def chosen_students(planner: Planner, students: str) -> list[str]:
     """The entries that the notebook's parameter means; see `routes`."""
     if students not in ("", "all"):
         return [_checked(planner, entry.strip()) for entry in students.split(",")]
-    own, found = planner.profile.pretrained, list[str]()
+    own, found, tuned = planner.profile.pretrained, list[str](), set[str]()
     for entry in planner.profile.architectures:
         name, fields = parse_entry(entry, EXAMPLE)
-        is_tuned = bool(set(RECIPE) & set(fields))
-        if name != own and not fields.get("lora_rank") and (students == "all" or not is_tuned):
+        if name != own and not fields.get("lora_rank"):
             found.append(entry)
+            tuned |= {entry} if set(RECIPE) & set(fields) else set()
     if not found:
         raise ValueError(
             f"the profile's architectures {list(planner.profile.architectures)} have none beside {own!r}; name some as students"
         )
-    return found if students == "all" else found[:1]
+    return found if students == "all" else sorted(found, key=tuned.__contains__)[:1]
 
 
 def _checked(planner: Planner, entry: str) -> str:

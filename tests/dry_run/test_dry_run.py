@@ -13,6 +13,7 @@ from lib.dry_run.speed import MAX_TRIED, Line, Speed, measured_speed
 from lib.exploring import default_parameters
 from lib.models.pretrained import new_classifier
 from lib.models.training import with_adapters
+from lib.profiles import PROFILES
 from lib.run_notebooks import find_notebooks, main
 from lib.study.making import Maker
 
@@ -128,6 +129,17 @@ def test_the_paper_profile_is_listed_without_network_or_data(capsys, monkeypatch
         assert name in said
     assert "A100 hours" in said and "GB on disk" in said
     assert "own head" in said and "lora_rank=8" in said
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_as_it_comes_can_be_planned_whole(profile, monkeypatch, tmp_path):
+    monkeypatch.delenv("FREE_LUNCH_DATA", raising=False)
+    monkeypatch.setenv("FREE_LUNCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(Maker, "missing", lambda *_: pytest.fail("something was made"))
+    planner = offline_planner(profile)
+    for path in find_notebooks():
+        needed = needed_by(planner, path.stem[:2], default_parameters(path) | {"profile": profile})
+        assert bool(needed.models) == (path.stem[:2] not in READS_ONLY)
 
 
 def test_overrides_and_parameters_reach_the_dry_run():

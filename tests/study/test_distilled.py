@@ -105,6 +105,16 @@ def test_texts_come_from_where_they_are_said_to_come(study):
     assert read == [text for name in study.other_domains("sst2") for text in study.rows(name)["text"].head(20)]
 
 
+def test_general_texts_of_real_data_are_of_another_task_and_all_rows_are_counted():
+    from lib.dry_run import offline_planner
+
+    planner = offline_planner("paper")
+    for task, elsewhere, n in (("sst2", "agnews", 120_000), ("agnews", "yelp", 560_000)):
+        recipe = plan_texts(planner, task, "general", 0, 0)
+        assert ([part.dataset for part in recipe.parts], recipe.n) == ([elsewhere], n)
+    assert plan_texts(planner, "sst2", "yelp, cr", 0, 0).n == 3_012  # as many of each as the smaller one has
+
+
 def test_pretraining_lines_are_texts_of_pocket_english_without_labels():
     from lib.datasets import rows_of_seed
     from lib.study.study import Study
@@ -128,8 +138,7 @@ def test_pretraining_lines_are_texts_of_pocket_english_without_labels():
             {"texts": "wiki"},
             r"texts is 'wiki'; give one of \['own', 'other_domains', 'general'\], or datasets: unknown dataset",
         ),
-        ({"texts": "general"}, "for real data name datasets instead"),
-        ({"n_texts": 500}, "n_texts is 500, 500 from each of 1 sources; from 1 to 80 are possible: the profile's n_train"),
+        ({"n_texts": 500}, "n_texts is 500, 500 from each of 1 sources; from 1 to 80 are possible: all rows there are"),
         ({"n_texts": 1, "texts": "other_domains"}, "n_texts is 1, 0 from each of 2 sources"),
         ({"temprature": 2.0}, r"unknown settings \['temprature'\]; choose from \['epochs', 'temperature'\]"),
     ],

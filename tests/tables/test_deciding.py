@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.datasets import SAME_TASK_SEED_STEP, part_of
+from lib.dry_run import offline_planner
 from lib.plots.deciding import KINDS, plot_deciding, plot_partner_strength
 from lib.plots.style import Subject
 from lib.study.partner_planning import with_part_of_rows
@@ -13,6 +14,7 @@ from lib.tables.deciding import (
     CAUSES,
     FEW,
     MATCHED,
+    _sets_of_partners,
     deciding_parts,
     deciding_table,
     with_matched,
@@ -30,7 +32,7 @@ def two(make_study, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(two):
-    return deciding_table(two, ["sst2"], ["badnet"], [12, 24], 48)
+    return deciding_table(two, ["sst2"], ["badnet"], [12, 24], 100)
 
 
 def invented(n_seeds=2):
@@ -54,7 +56,7 @@ def invented(n_seeds=2):
 
 def test_every_kind_has_the_same_victim_and_as_many_partners(table, two):
     assert table["partners"].tolist() == ["same_task", FEW, FEW, "other_domains", "other_domains_more"]
-    assert table["n_rows"].tolist() == [two.profile.n_train, 12, 24, two.profile.n_train, 48]
+    assert table["n_rows"].tolist() == [two.profile.n_train, 12, 24, two.profile.n_train, 100]
     assert set(table["n_partners"]) == {2}
     for column in ("backdoored_cacc", "backdoored_asr", "clean_model_cacc", "asr_floor"):
         assert table[column].nunique() == 1
@@ -158,10 +160,22 @@ def test_bad_numbers_of_rows_are_refused_before_any_training(two, few, problem):
         deciding_table.needed(two.planner, ["sst2"], ["badnet"], few)
 
 
-def test_too_few_partners_on_the_task_are_refused(make_study, tmp_path):
-    planner = make_study(tmp_path, n_same_task=1).planner
-    with pytest.raises(ValueError, match=r"has 2 other domains but n_same_task is 1; set it to 2"):
-        deciding_table.needed(planner, ["sst2"], ["badnet"], [12])
+def test_there_are_as_many_partners_on_the_task_as_other_domains_whatever_the_profile_has(make_study, tmp_path):
+    for n_same_task in (1, 4):
+        planner = make_study(tmp_path, n_same_task=n_same_task).planner
+        needed = deciding_table.needed(planner, ["sst2"], ["badnet"], [12], 0)
+        strong = [recipe for recipe in needed.models if recipe.seed >= 1000 and not recipe.data.kept]
+        assert len(strong) == len(planner.other_domains("sst2")) == 2
+
+
+def test_a_profile_of_all_rows_has_no_more_rows_and_its_tables_count_them():
+    planner = offline_planner("paper")
+    sets = _sets_of_partners(planner, "sst2", 0, [200], 4000, "")
+    assert [(named["partners"], named["n_rows"]) for named, _ in sets] == [
+        ("same_task", 67_349), ("same_task_few", 200), ("other_domains", 3_600_000),
+    ]  # fmt: skip
+    more = [named["n_rows"] for named, _ in _sets_of_partners(offline_planner("small"), "sst2", 0, [200], 4000, "")]
+    assert more == [3000, 200, 3000, 4000]
 
 
 def test_a_part_of_rows_keeps_the_shares_and_refuses_what_is_not_there():
@@ -178,7 +192,7 @@ def test_a_part_of_rows_keeps_the_shares_and_refuses_what_is_not_there():
 def test_figures_show_every_kind(table):
     figure = plot_deciding(table, Subject(False, "tiny"))
     labels = {text.get_text() for text in figure.axes[0].get_yticklabels()}
-    assert labels == {"own task", "own task, 12 rows", "own task, 24 rows", "other domains", "other domains, up to 48 rows"}
+    assert labels == {"own task", "own task, 12 rows", "own task, 24 rows", "other domains", "other domains, up to 100 rows"}
     strength = plot_partner_strength(table)
     assert strength.axes[0].get_title() == "SST-2"
     assert set(table["partners"]) <= set(KINDS)

@@ -11,6 +11,7 @@ import torch
 from lib.attacks.badnet import BadNetTrigger
 from lib.attacks.insertsent import InsertSentTrigger
 from lib.attacks.syntactic import SyntacticTrigger
+from lib.dry_run import offline_planner
 from lib.dry_run.plans import needed_by
 from lib.models.pretrained import load_tokenizer
 from lib.plots.distillation import plot_students, plot_ways
@@ -22,7 +23,7 @@ from lib.tables.distillation_findings import (
     distillation_outcomes,
     student_means,
 )
-from lib.tables.routes import Route, routes
+from lib.tables.routes import Route, chosen_students, routes
 
 TEXTS = ["own", "other_domains"]
 
@@ -140,6 +141,15 @@ def test_routes_go_from_the_own_architecture_to_others_and_back():
     assert entries[:3] == ["pocket-roberta", "pocket-llama", "pocket-mistral"]
     assert entries[3:] == ["pocket-bert-small learning_rate=4e-3", "pocket-bert-large learning_rate=8e-4"]
     assert routes(planner, "pocket-llama", "pocket-bert-small")[-1] == Route("", "pocket-bert-small", "other_pretraining")
+
+
+def test_a_profile_whose_other_architectures_are_all_tuned_has_students_too():
+    for profile, student in (("small", "google/bert_uncased_L-4_H-256_A-4"), ("paper", "roberta-large learning_rate=1e-5")):
+        assert chosen_students(offline_planner(profile), "") == [student]
+    planner = offline_planner("small", architectures=["roberta-large learning_rate=1e-5", "bert-base-uncased"])
+    assert chosen_students(planner, "") == ["bert-base-uncased"]
+    with pytest.raises(ValueError, match="have none beside"):
+        chosen_students(offline_planner("small", architectures=["roberta-large lora_rank=8"]), "")
 
 
 def test_a_second_pretraining_takes_part_by_itself_only_if_it_is_bundled(tmp_path, monkeypatch):
