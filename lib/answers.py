@@ -1,8 +1,8 @@
 """What models said, without their weights: `python -m lib.answers keep FIGURES`, `restore FIGURES`, `forget`.
 
-`keep` writes `answers.zip` beside the tables of a folder such as `figures/small`. `restore` puts it into the store: the
-notebooks that made the tables make them again without a training, and go on from there with more seeds, tasks or attacks.
-`forget` removes models without weights from the store, where weights are needed after all.
+`keep` writes `answers.zip` beside the tables of a folder such as `figures/small`, of all or, with `--only`, some notebooks.
+`restore` puts it into the store: the notebooks that made the tables make them again without a training, and go on from there
+with more seeds, tasks or attacks. `forget` removes models without weights from the store, where weights are needed after all.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m lib.answers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("keep", "restore"):
-        commands.add_parser(name).add_argument("figures", type=Path, help="folder of tables with its manifest")
+    keep, restore = (commands.add_parser(name) for name in ("keep", "restore"))
+    for command in (keep, restore):
+        command.add_argument("figures", type=Path, help="folder of tables with its manifest")
+    keep.add_argument("--only", nargs="+", default=[], metavar="NN", help="numbers of notebooks; default all that made tables")
     commands.add_parser("forget")
     options, store = parser.parse_args(arguments), Store(paths.cache_dir())
     try:
         if options.command == "keep":
-            written = keep_answers(options.figures, store)
+            written = keep_answers(options.figures, store, options.only)
             print(f"wrote {written}, {written.stat().st_size / 1e6:.1f} MB")
         elif options.command == "restore":
             print(f"{restore_answers(options.figures / ANSWERS, store)} artifacts are new in {store.root}")

@@ -8,8 +8,8 @@ import pytest
 
 from lib.paths import ROOT
 
-# Before any test imports a model library: no GPU, no Hub (a port that nothing listens on), no windows, one thread everywhere.
-os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9", "MPLBACKEND": "Agg"}
+# Before any test imports a model library: no GPU, no Hub (nor seconds of trying again), no windows, one thread everywhere.
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
 os.environ |= {"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 OUTPUTS = ("CACHE", "FIGURES", "EXECUTED")
 for name in ("DATA", *OUTPUTS):

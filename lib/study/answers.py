@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,23 +30,29 @@ KEY, DIGEST = re.compile(r"[0-9a-f]{20}"), re.compile(r"[0-9a-f]{64}")
 DATE = (1980, 1, 1, 0, 0, 0)  # of every entry: equal answers are an equal file
 
 
-def keep_answers(figures: Path, store: Store) -> Path:
+def keep_answers(figures: Path, store: Store, notebooks: Sequence[str] = ()) -> Path:
     """Write what the models behind the tables of a folder said: logits, triggers, records of trainings; no weights, no texts.
 
     Args:
         figures: with tables and a manifest.
         store: where their notebooks ran.
+        notebooks: two-digit numbers of those whose tables are meant; default all that the manifest knows.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: for a folder without a manifest, or a store that lacks some of the runs.
+        ValueError: for a folder without a manifest, a notebook that made none of its tables, or a store that lacks some of
+            their runs.
     """
     if not (figures / MANIFEST).is_file():
         raise ValueError(f"{figures} has no {MANIFEST}: it is no folder of tables")
     manifest = json.loads((figures / MANIFEST).read_text(encoding="utf-8"))
-    keys = sorted({key for entry in manifest.values() for key in entry["runs"]})
+    known = {entry["notebook"][:2] for entry in manifest.values()}
+    if unknown := sorted(set(notebooks) - known):
+        raise ValueError(f"no table of {figures} comes from notebooks {unknown}; choose from {sorted(known)}")
+    chosen = set(notebooks or known)
+    keys = sorted({key for entry in manifest.values() if entry["notebook"][:2] in chosen for key in entry["runs"]})
     if missing := [key for key in keys if not (store.root / key / ARTIFACT).is_file()]:
         raise ValueError(
             f"the store {store.root} lacks {len(missing)} of {len(keys)} runs, such as {missing[0]}; run them first"

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.activations import SiLUActivation
 
 Function = Callable[[Mapping[str, Tensor]], Tensor]
 StateDict = dict[str, Tensor]
@@ -68,8 +69,39 @@ def directional(f: Function, start: Mapping[str, Tensor], directions: Iterable[M
     return value, torch.stack(slopes)
 
 
+class SiLUInSteps(torch.nn.Module):
+    """The activation of Llama and Mistral; torch's own has no second forward derivative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x)
+
+
+class LayerNormInSteps(torch.nn.Module):
+    """Layer normalisation by the weights of a given one. Torch's own has a wrong second forward derivative (issue 196700)."""
+
+    def __init__(self, layer: torch.nn.LayerNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
+        self.dims = tuple(range(-len(layer.normalized_shape), 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(self.dims, keepdim=True)
+        scaled = centred * torch.rsqrt(centred.square().mean(self.dims, keepdim=True) + self.eps)
+        scaled = scaled if self.weight is None else scaled * self.weight
+        return scaled if self.bias is None else scaled + self.bias
+
+
 def as_function(network: Any, batches: Sequence[Mapping[str, Tensor]]) -> Function:
-    """The logits of a network on some batches as a function of its weights, rows in the order of the batches."""
+    """The logits of a network on some batches as a function of its weights, rows in the order of the batches.
+
+    Modules whose second forward derivative torch does not know are replaced in the network by equal ones.
+    """
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.SiLU | SiLUActivation):
+                setattr(module, name, SiLUInSteps())
+            elif isinstance(child, torch.nn.LayerNorm):
+                setattr(module, name, LayerNormInSteps(child))
 
     def f(weights: Mapping[str, Tensor]) -> Tensor:
         parts = [torch.func.functional_call(network, dict(weights), (), dict(batch)).logits for batch in batches]

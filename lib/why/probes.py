@@ -144,8 +144,8 @@ def attention(
 # A new probe is one function and one line here. Raise its version when its arrays change.
 PROBES: dict[str, tuple[Callable[..., Arrays], int]] = {
     "averages": (averages, 1),
-    "path": (path, 1),
-    "tangent": (tangent, 1),
+    "path": (path, 2),
+    "tangent": (tangent, 2),
     "parts": (parts, 1),
     "thin": (thin, 1),
     "hidden": (hidden, 1),

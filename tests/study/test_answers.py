@@ -24,7 +24,9 @@ def held(tmp_path_factory, study):
     figures = tmp_path_factory.mktemp("figures")
     study.used_keys.clear()
     table = merging_table(study, *CASE)
-    (figures / MANIFEST).write_text(json.dumps({"04_merging": {"runs": sorted(study.used_keys)}}), encoding="utf-8")
+    (figures / MANIFEST).write_text(
+        json.dumps({"04_merging": {"notebook": "04_merging_sanitizes", "runs": sorted(study.used_keys)}}), encoding="utf-8"
+    )
     keep_answers(figures, study.store)
     return figures, table
 
@@ -80,7 +82,9 @@ def test_of_an_adapter_no_file_is_kept_that_names_a_folder_of_this_machine(make_
     study = make_study(tmp_path / "cache", lora_rank=2)
     model = study.model("sst2")
     study.score(model, "sst2", None)
-    (tmp_path / MANIFEST).write_text(json.dumps({"04_merging": {"runs": sorted(study.used_keys)}}), encoding="utf-8")
+    (tmp_path / MANIFEST).write_text(
+        json.dumps({"04_merging": {"notebook": "04_merging_sanitizes", "runs": sorted(study.used_keys)}}), encoding="utf-8"
+    )
     keep_answers(tmp_path, study.store)
     with zipfile.ZipFile(tmp_path / ANSWERS) as archive:
         assert not any(str(tmp_path.parent).encode() in archive.read(name) for name in archive.namelist())
@@ -133,10 +137,21 @@ def test_a_store_that_lacks_runs_and_a_folder_without_a_manifest_are_named(held,
         keep_answers(tmp_path, Store(tmp_path))
 
 
+def test_answers_of_some_notebooks_need_no_runs_of_the_others(held, study, tmp_path):
+    manifest = json.loads((held[0] / MANIFEST).read_text(encoding="utf-8"))
+    manifest["05_methods"] = {"notebook": "05_merge_methods", "runs": ["0" * 20]}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    assert keep_answers(tmp_path, study.store, ["04"]).read_bytes() == (held[0] / ANSWERS).read_bytes()
+    with pytest.raises(ValueError, match="lacks 1 of"):
+        keep_answers(tmp_path, study.store)
+    with pytest.raises(ValueError, match=r"comes from notebooks \['06'\]; choose from \['04', '05'\]"):
+        keep_answers(tmp_path, study.store, ["04", "06"])
+
+
 def test_the_command_keeps_restores_and_forgets(held, study, tmp_path, monkeypatch, capsys):
     figures, _ = held
     monkeypatch.setenv("FREE_LUNCH_CACHE", str(study.store.root))
-    assert main(["keep", str(figures)]) == 0
+    assert main(["keep", str(figures), "--only", "04"]) == 0
     monkeypatch.setenv("FREE_LUNCH_CACHE", str(tmp_path / "cache"))
     assert main(["restore", str(figures)]) == 0
     assert main(["forget"]) == 0

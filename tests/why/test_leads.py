@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from lib.why import (
     cantelli,
@@ -16,7 +17,7 @@ from lib.why import (
     lead,
     strength_left,
 )
-from lib.why.derivatives import along, directional, path_derivatives
+from lib.why.derivatives import LayerNormInSteps, along, as_function, directional, path_derivatives
 from lib.why.margins import explained
 
 
@@ -47,6 +48,35 @@ def test_p1_the_lead_of_an_ensemble_is_the_reserve_minus_the_weight_times_the_st
     uniform = ensemble(alone, [0.25] * 4)
     reserve = 0.25 * twin + 0.25 * alone[1:].sum(axis=0)
     assert ((uniform < 0) == (twin - alone[0] > 4 * reserve)).all()  # the target wins if the strength is n times the reserve
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Llama", "Mistral"])
+def test_networks_of_every_kind_are_differentiated_twice_along_a_line(kind):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = getattr(transformers, f"{kind}Config")(pad_token_id=0, attn_implementation="eager", **sizes)
+    config.num_key_value_heads = 2
+    network = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval().double()
+    batch = {"input_ids": torch.randint(1, 20, (4, 7)), "attention_mask": torch.ones(4, 7, dtype=torch.long)}
+    before = network(**batch).logits.detach()
+    start = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    end = {name: tensor + 0.1 * torch.randn_like(tensor) for name, tensor in start.items() if tensor.is_floating_point()}
+    f, line, step = as_function(network, [batch]), along(start, start | end), 1e-2
+    torch.testing.assert_close(f(start), before)
+    value, slope, bend = path_derivatives(f, start, start | end, [0.5])[:, 0]
+    below, above = (f(line(torch.tensor(0.5 + side * step))).detach() for side in (-1, 1))
+    torch.testing.assert_close(slope, (above - below) / (2 * step), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(bend, (above - 2 * value + below) / step**2, rtol=1e-2, atol=1e-2)
+    assert bend.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_layer_norm_in_steps_is_the_same_function(affine):
+    torch.manual_seed(0)
+    layer, x = torch.nn.LayerNorm((3, 5), elementwise_affine=affine), torch.randn(4, 3, 5)
+    for weights in layer.parameters():
+        torch.nn.init.normal_(weights)
+    torch.testing.assert_close(LayerNormInSteps(layer)(x), layer(x))
 
 
 def test_p2_bounds_the_distance_of_average_and_ensemble_for_a_smooth_function():
