@@ -13,6 +13,7 @@ from lib.sanitizing.model_card import PROTECTION
 
 README, FIGURES = ROOT / "README.md", ROOT / "figures"
 NUMBER = r"[+-]?\d+(?:\.\d+)?"
+PLACES = ("pocket", "small")
 # What looks like a result and is none: an address, a version, the kind of an interval.
 NO_RESULTS = ("arXiv 2402.19334", "abs/2402.19334", "Python 3.11", "95 % intervals")
 
@@ -68,7 +69,7 @@ def test_the_document_of_all_findings_is_that_of_the_committed_tables():
 
 def test_every_number_of_the_answer_is_in_the_tables():
     expected = []
-    for place in ("pocket", "small"):
+    for place in PLACES:
         headline = table(place, "90_headline")
         mean, cells = headline.iloc[-1], headline[(headline["task"] != "all") & (headline["attack"] != "all")]
         expected += shown(mean["backdoored_asr"], mean["merged_asr"], mean["asr_floor"])
@@ -85,7 +86,7 @@ def removed_and_change(rows):
 
 def test_every_number_of_the_findings_is_in_the_tables():
     expected = []
-    for place in ("pocket", "small"):
+    for place in PLACES:
         mean = table(place, "90_headline").iloc[-1]
         deciding, students = seeded("17_partners", place), table(place, "15_distillation")
         pairs = [
@@ -101,14 +102,14 @@ def test_every_number_of_the_findings_is_in_the_tables():
         ]
         cost = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
         expected.append([shown(mean["removed_share"]), cost, *found])
-    collusion = table("pocket", "08_collusion")
-    shared = collusion[(collusion["merge_method"] == "weight_average") & (collusion["n_backdoored"] == 3)]["asr"]
+    most = [table(place, "08_collusion").query("merge_method == 'weight_average' and n_backdoored == 3") for place in PLACES]
+    shared = [shown(rows["asr"].mean()) for rows in most]
     text = (FIGURES / "README.md").read_text("utf-8")
     weights = re.findall(r"variation of the mean ASR over weights .*? explains ([\d.]+)%", text)  # pocket, then real
     rows = [line.split(" | ") for line in block("findings").splitlines()[2:]]
     pocket, real = ([re.findall(NUMBER, row[column]) for row in rows] for column in (1, 2))
-    assert pocket == [*expected[0], weights[:1], shown(shared.mean())]
-    assert real == [*expected[1], weights[1:2], []]  # what was not run on real data has no number
+    assert pocket == [*expected[0], weights[:1], shared[0]]
+    assert real == [*expected[1], weights[1:2], shared[1]]
 
 
 def test_every_number_on_real_data_is_in_the_tables():
