@@ -18,16 +18,19 @@ from lib.tables import merging_table
 CASE = (["sst2"], ["badnet"], "")
 
 
+def write_manifest(figures, study, **others):
+    """A manifest of one table, and of others."""
+    table = {"notebook": "04_merging_sanitizes", "runs": sorted(study.used_keys)}
+    (figures / MANIFEST).write_text(json.dumps({"04_merging": table, **others}), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
-def held(tmp_path_factory, study):
+def held(tmp_path_factory, make_study, study):
     """A folder with a manifest of one table and the answers behind it, and the table."""
-    figures = tmp_path_factory.mktemp("figures")
-    study.used_keys.clear()
-    table = merging_table(study, *CASE)
-    (figures / MANIFEST).write_text(
-        json.dumps({"04_merging": {"notebook": "04_merging_sanitizes", "runs": sorted(study.used_keys)}}), encoding="utf-8"
-    )
-    keep_answers(figures, study.store)
+    figures, own = tmp_path_factory.mktemp("figures"), make_study(study.store.root)  # uses what this table uses, no more
+    table = merging_table(own, *CASE)
+    write_manifest(figures, own)
+    keep_answers(figures, own.store)
     return figures, table
 
 
@@ -82,9 +85,7 @@ def test_of_an_adapter_no_file_is_kept_that_names_a_folder_of_this_machine(make_
     study = make_study(tmp_path / "cache", lora_rank=2)
     model = study.model("sst2")
     study.score(model, "sst2", None)
-    (tmp_path / MANIFEST).write_text(
-        json.dumps({"04_merging": {"notebook": "04_merging_sanitizes", "runs": sorted(study.used_keys)}}), encoding="utf-8"
-    )
+    write_manifest(tmp_path, study)
     keep_answers(tmp_path, study.store)
     with zipfile.ZipFile(tmp_path / ANSWERS) as archive:
         assert not any(str(tmp_path.parent).encode() in archive.read(name) for name in archive.namelist())
