@@ -21,7 +21,7 @@ from lib.metrics.columns import column_of
 from lib.paths import MANIFEST
 from lib.profiles import PROFILES, get_profile, parse_value
 from lib.run_notebooks import STOPPED, check_arguments, find_notebooks, outputs_in
-from lib.study.answers import ANSWERS, restore_answers
+from lib.study.answers import ANSWERS, has_all_answers, restore_answers
 from lib.study.store import Store
 
 # Trainings on another processor round otherwise, and take another path from there.
@@ -152,9 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         find_notebooks(options.only)
         jobs = read_jobs(paths.figures_dir(options.profile), options.profile, options.only)
         given = {name: parse_value(value) for name, value in options.parameter}
-        answers = paths.figures_dir(options.profile) / ANSWERS
-        if answers.is_file():
-            n_new = restore_answers(answers, Store(paths.cache_dir()))
+        if has_all_answers(paths.figures_dir(options.profile), options.only):
+            n_new = restore_answers(paths.figures_dir(options.profile) / ANSWERS, Store(paths.cache_dir()))
             print(f"{ANSWERS} has what the models said: {n_new} artifacts are new in the store, and nothing of them is trained")
         with tempfile.TemporaryDirectory() as work:
             problems = verify(options.profile, jobs, given, Path(work))

@@ -47,12 +47,10 @@ def keep_answers(figures: Path, store: Store, notebooks: Sequence[str] = ()) -> 
     """
     if not (figures / MANIFEST).is_file():
         raise ValueError(f"{figures} has no {MANIFEST}: it is no folder of tables")
-    manifest = json.loads((figures / MANIFEST).read_text(encoding="utf-8"))
-    known = {entry["notebook"][:2] for entry in manifest.values()}
-    if unknown := sorted(set(notebooks) - known):
-        raise ValueError(f"no table of {figures} comes from notebooks {unknown}; choose from {sorted(known)}")
-    chosen = set(notebooks or known)
-    keys = sorted({key for entry in manifest.values() if entry["notebook"][:2] in chosen for key in entry["runs"]})
+    runs = _runs(figures)
+    if unknown := sorted(set(notebooks) - runs.keys()):
+        raise ValueError(f"no table of {figures} comes from notebooks {unknown}; choose from {sorted(runs)}")
+    keys = sorted(set().union(*(runs[number] for number in notebooks or runs)))
     if missing := [key for key in keys if not (store.root / key / ARTIFACT).is_file()]:
         raise ValueError(
             f"the store {store.root} lacks {len(missing)} of {len(keys)} runs, such as {missing[0]}; run them first"
@@ -72,6 +70,38 @@ def keep_answers(figures: Path, store: Store, notebooks: Sequence[str] = ()) -> 
             archive.writestr(_entry(BLOBS + digest), content)
     os.replace(temporary, figures / ANSWERS)
     return figures / ANSWERS
+
+
+def _runs(figures: Path) -> dict[str, set[str]]:
+    """Keys of what the tables of a folder are made from, by the two-digit number of the notebook."""
+    runs = dict[str, set[str]]()
+    for entry in json.loads((figures / MANIFEST).read_text(encoding="utf-8")).values():
+        runs.setdefault(entry["notebook"][:2], set()).update(entry["runs"])
+    return runs
+
+
+def has_all_answers(figures: Path, notebooks: Sequence[str] = ()) -> bool:
+    """Whether the file beside some tables has every run behind them.
+
+    Restored in part, its models would stand without weights where another notebook of the same tables needs weights.
+
+    Args:
+        figures: with tables and a manifest.
+        notebooks: two-digit numbers of those whose tables are meant; default all.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    archive = figures / ANSWERS
+    if not archive.is_file():
+        return False
+    runs = _runs(figures)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            held = set(parse_json(opened.read(INDEX), f"{INDEX} of {archive}"))
+    except (zipfile.BadZipFile, KeyError, OSError, TypeError) as error:
+        raise ValueError(f"{archive} could not be read: {error}") from error
+    return all(runs.get(number, set()) <= held for number in notebooks or runs)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

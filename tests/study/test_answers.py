@@ -10,7 +10,7 @@ import pytest
 from lib.answers import main
 from lib.models.adapters import ANSWERS_ONLY, read_weights
 from lib.paths import MANIFEST
-from lib.study.answers import ANSWERS, INDEX, forget_answers, keep_answers, restore_answers
+from lib.study.answers import ANSWERS, INDEX, forget_answers, has_all_answers, keep_answers, restore_answers
 from lib.study.making import Maker
 from lib.study.store import Store
 from lib.tables import merging_table
@@ -147,6 +147,10 @@ def test_answers_of_some_notebooks_need_no_runs_of_the_others(held, study, tmp_p
         keep_answers(tmp_path, study.store)
     with pytest.raises(ValueError, match=r"comes from notebooks \['06'\]; choose from \['04', '05'\]"):
         keep_answers(tmp_path, study.store, ["04", "06"])
+    assert has_all_answers(tmp_path, ["04"]) and has_all_answers(held[0])
+    assert not has_all_answers(tmp_path) and not has_all_answers(tmp_path, ["05"])  # so that a comparison trains what 05 needs
+    (tmp_path / ANSWERS).unlink()
+    assert not has_all_answers(tmp_path, ["04"])
 
 
 def test_the_command_keeps_restores_and_forgets(held, study, tmp_path, monkeypatch, capsys):
