@@ -1,4 +1,4 @@
-"""Write the generated documents: `figures/README.md`, parts of the READMEs between markers, and what model cards say."""
+"""Write what is made from tables alone: verdicts, `figures/README.md`, parts of the READMEs between markers, model cards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lib.reports.overview import answer_block, findings_block
 from lib.reports.protection import protection_block
 from lib.reports.real_data import real_block
 from lib.sanitizing.model_card import PROTECTION
+from lib.tables.agreement import AGREEMENT, agreement_table
 
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end of {name} -->"
 
@@ -41,9 +42,26 @@ def blocks_of(readme: Path, figures: Path) -> dict[str, str]:
     return blocks | {"protection": protection_block(figures)} | path
 
 
+def write_agreements(figures: Path) -> list[Path]:
+    """Give again the verdicts on the paper's claims that notebook 90 wrote, for the tables that are there now.
+
+    A notebook that runs alone, after notebook 90, would leave verdicts on what was there before.
+
+    Returns:
+        What was written: nothing for a profile of which notebook 90 never ran.
+    """
+    written = []
+    for path in sorted(figures.glob(f"*/{AGREEMENT}.csv")):
+        table = agreement_table(path.parent)
+        path.write_text(table.to_csv(index=False), encoding="utf-8")
+        path.with_suffix(".md").write_text(table.to_markdown(index=False) + "\n", encoding="utf-8")
+        written += [path, path.with_suffix(".md")]
+    return written
+
+
 def write_reports(figures: Path | None = None) -> list[Path]:
-    """Write `README.md` into a folder of figures; of the folder of the checkout, also the generated parts of its
-    READMEs and what every model card says of whom a merge protects against.
+    """Write `README.md` into a folder of figures, and the verdicts of its profiles again; of the folder of the checkout,
+    also the generated parts of its READMEs and what every model card says of whom a merge protects against.
 
     Args:
         figures: default `figures`, or where `FREE_LUNCH_FIGURES` says.
@@ -52,6 +70,7 @@ def write_reports(figures: Path | None = None) -> list[Path]:
         What was written.
     """
     figures = figures or paths.figures_dir("").resolve()
+    agreements = write_agreements(figures)  # first: the documents quote them
     written = {figures / "README.md": findings_document(figures)}
     if figures == paths.ROOT / "figures":
         for readme in (paths.ROOT / "README.md", paths.NOTEBOOKS / "README.md"):
@@ -63,4 +82,4 @@ def write_reports(figures: Path | None = None) -> list[Path]:
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return list(written)
+    return [*agreements, *written]

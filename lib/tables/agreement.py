@@ -16,6 +16,7 @@ from lib.metrics.summary import points
 from lib.tables.limits_findings import SURVIVES, private_rows
 from lib.tables.verdicts import Part, over_seeds, ratio_over_seeds, verdict
 
+AGREEMENT = "90_agreement"  # the table's name
 NOT_RUN = "not run"
 
 

@@ -1,6 +1,7 @@
 """Parts of documents between markers, the list of notebooks, and what a folder without tables says."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from lib.reports.learning_path import described, learning_path
 from lib.reports.overview import answer_block, findings_block
 from lib.reports.protection import protection_block
 from lib.reports.reading import Part
+from lib.tables.agreement import agreement_table
 
 
 def test_a_block_is_replaced_and_what_stands_around_it_stays():
@@ -34,6 +36,27 @@ def test_reports_of_another_folder_leave_the_checkout_alone(tmp_path, monkeypatc
     assert write_reports() == [tmp_path / "figures" / "README.md"]
     assert (paths.ROOT / "README.md").read_bytes() == readme
     assert (tmp_path / "figures" / "README.md").read_text("utf-8") == findings_document(tmp_path / "figures")
+
+
+def test_verdicts_follow_the_tables_that_are_there_now(tmp_path):
+    committed = paths.ROOT / "figures" / "pocket"
+    pocket, other = tmp_path / "pocket", tmp_path / "other"  # of the other profile notebook 90 never ran
+    for folder in (pocket, other):
+        folder.mkdir()
+        shutil.copy(committed / "12_defenses.csv", folder)
+    shutil.copy(committed / "90_agreement.csv", pocket)
+    written = write_reports(tmp_path)
+    assert written[:2] == [pocket / "90_agreement.csv", pocket / "90_agreement.md"]
+    assert not (other / "90_agreement.csv").exists()
+    before, now = (pd.read_csv(folder / "90_agreement.csv").set_index("table") for folder in (committed, pocket))
+    assert (now.drop("12_defenses")["verdict"] == "not run").all() and not (before["verdict"] == "not run").any()
+    assert now.loc["12_defenses", "found"] == before.loc["12_defenses", "found"]
+    assert "not run" in (pocket / "90_agreement.md").read_text("utf-8")
+
+
+def test_the_verdicts_of_the_checkout_are_those_of_its_tables():
+    for path in sorted((paths.ROOT / "figures").glob("**/90_agreement.csv")):
+        pd.testing.assert_frame_equal(pd.read_csv(path, keep_default_na=False), agreement_table(path.parent))
 
 
 def test_a_folder_without_tables_says_so_in_every_place(tmp_path):
