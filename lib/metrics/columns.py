@@ -162,6 +162,7 @@ COLUMNS: dict[str, Column] = {
     **columns(
         "sentence",
         found="what a table says on a claim, or what stands behind a number",
+        reason="why a verdict is disagree, from other tables, or nothing",
         instability="what went wrong in a training, or nothing",
         submitted="ASR of the model that an attacker submits, in per cent, mean and range over seeds",
         **{rule: f"the same after {rule}" for rule in ATTACKED_RULES},

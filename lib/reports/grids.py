@@ -56,16 +56,16 @@ def by_attack(attacks: pd.DataFrame) -> Iterator[str]:
 
 
 def verdicts(agreement: pd.DataFrame) -> Iterator[str]:
-    """Table `90_agreement`: what the paper says, the verdict, what was found."""
+    """Table `90_agreement`: what the paper says, the verdict, what was found, and why it is otherwise."""
     yield markdown_table(
         [
             {
                 "claim": row.claim,
                 "verdict": f"**{row.verdict}**",
-                "found": row.found if isinstance(row.found, str) else f"no table `{row.table}`",
+                "found": f"{row.found}. {row.reason}".rstrip(" .") if row.found else f"no table `{row.table}`",
                 "we agree if": row.we_agree_if,
             }
-            for row in agreement.itertuples()
+            for row in agreement.fillna("").itertuples()
         ]
     )
 

@@ -14,10 +14,14 @@ from lib.metrics.rates import is_enough
 from lib.metrics.reduction import means_by
 from lib.metrics.summary import points
 from lib.tables.limits_findings import SURVIVES, private_rows
-from lib.tables.verdicts import Part, over_seeds, ratio_over_seeds, verdict
+from lib.tables.reasons import expecting_rows, reason_of_attackers, reason_of_the_price
+from lib.tables.verdicts import AGREE, DISAGREE, UNDECIDED, Part, over_seeds, ratio_over_seeds, verdict
 
 AGREEMENT = "90_agreement"  # the table's name
 NOT_RUN = "not run"
+TASKS = ("sst2", "olid", "agnews", "qnli")
+ATTACKS = ("badnet", "insertsent", "syntactic", "lws", "bite")
+KINDS = {"an encoder": {"bert", "roberta"}, "a decoder": {"llama", "mistral", "gpt2"}}
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,37 @@ class Claim:
     at_most: float = float("inf")
     shown: Callable[[float], str] = "{:.1%}".format  # how its numbers are written
     beside: Callable[[pd.DataFrame], Sequence[Part]] | None = None  # shown, too, but not judged
+    lacks: Callable[[pd.DataFrame], list[str]] = lambda table: []  # what the claim speaks of and the table does not
+    is_mean: bool = False  # over all that the claim speaks of; else each of its parts is judged by itself
+    reason: Callable[[Path], str] = lambda folder: ""  # why we disagree, from other tables
 
     def found(self, table: pd.DataFrame) -> str:
         """What the table says, with intervals over seeds."""
         parts = [*self.parts(table), *(self.beside(table) if self.beside else ())]
-        return "; ".join(
+        said = [
             f"{part.name} {self.shown(part.value)}"
             + (f" [{self.shown(part.low)}, {self.shown(part.high)}]" if part.n_seeds > 1 else " (one seed)")
             for part in parts
-        )
+        ]
+        lacking = self.lacks(table)
+        return "; ".join([*said, f"not measured: {', '.join(lacking)}"] if lacking else said)
+
+    def judged(self, table: pd.DataFrame) -> str:
+        """The verdict. Where something was not measured we cannot agree; one part that was can refute the claim.
+
+        A mean over less than the claim speaks of is another mean: it decides nothing.
+        """
+        found = verdict(self.parts(table), self.at_least, self.at_most)
+        return UNDECIDED if self.lacks(table) and (found == AGREE or self.is_mean) else found
+
+
+def _lacking(column: str, *names: str) -> Callable[[pd.DataFrame], list[str]]:
+    """Which of the names a column does not have."""
+    return lambda table: [name for name in names if name not in set(table[column])]
+
+
+def _lacking_kinds(table: pd.DataFrame) -> list[str]:
+    return [kind for kind, types in KINDS.items() if not types & set(table["model_type"])]
 
 
 def _mean(*measures: str) -> Callable[[pd.DataFrame], list[Part]]:
@@ -105,9 +131,8 @@ def _above_average(table: pd.DataFrame, name: str, rate: str) -> Part:
 
 
 def _expecting(table: pd.DataFrame) -> list[Part]:
-    """Excess ASR after the average of attackers who submit one model, and know that or with what it will be merged."""
-    private = private_rows(table)
-    return _left_by_average(private[private["knowledge"].isin([1, 2]) & (private["n_backdoored"] == 1)])
+    """Excess ASR after the average of attackers who expect the merge."""
+    return _left_by_average(expecting_rows(table))
 
 
 def _several_uploads(table: pd.DataFrame) -> list[Part]:
@@ -139,25 +164,28 @@ CLAIMS = (
         "merging lowers the ASR by about 75 % on average", "abstract", "04_reduction_other_domains",
         "the interval of the relative reduction, mean of ratios, lies above 75 %", _mean("relative"), at_least=0.75,
         beside=_mean("relative_of_means", "removed_share", "removed_share_of_means"),
+        lacks=_lacking("task", *TASKS), is_mean=True,
     ),
     Claim(
         "the defense costs nothing, on average", "abstract", "04_reduction_other_domains",
         "the interval of the CACC change lies above -1 point", _mean("cacc_change"), at_least=-0.01, shown=points,
+        lacks=_lacking("task", *TASKS), is_mean=True, reason=reason_of_the_price,
     ),
     Claim(
         "the defense costs nothing, on any task", "abstract", "04_reduction_other_domains",
         "the interval of the CACC change of every task lies above -1 point" + EVERY,
         _each("task", "cacc_change"), at_least=-0.01, shown=points,
+        lacks=_lacking("task", *TASKS), reason=reason_of_the_price,
     ),
     Claim(
         "on SST-2, OLID, AG News and QNLI alike", "abstract", "04_reduction_other_domains",
         "the interval of the removed share of every task lies above 75 %" + EVERY,
-        _each("task", "removed_share"), at_least=0.75,
+        _each("task", "removed_share"), at_least=0.75, lacks=_lacking("task", *TASKS),
     ),
     Claim(
         "without knowledge of the attack, whatever it is", "abstract", "04_reduction_other_domains",
         "the interval of the removed share of every attack lies above 75 %" + EVERY,
-        _each("attack", "removed_share"), at_least=0.75,
+        _each("attack", "removed_share"), at_least=0.75, lacks=_lacking("attack", *ATTACKS),
     ),
     Claim(
         "even if the other models are not entirely secure", "abstract", "08_backdoored",
@@ -167,7 +195,7 @@ CLAIMS = (
     Claim(
         "for encoders and decoders of several sizes", "abstract", "11_architectures",
         "the interval of the removed share of every pretrained model lies above 75 %" + EVERY,
-        _architectures, at_least=0.75,
+        _architectures, at_least=0.75, lacks=_lacking_kinds,
     ),
     Claim(
         "weight averaging, Fisher and TIES do alike", "text", "05_methods",
@@ -177,7 +205,7 @@ CLAIMS = (
     Claim(
         "merging outperforms ABL and ONION", "text", "12_defenses",
         "the interval of the ASR that ABL, and that ONION, leaves above the average's lies above 0" + EVERY,
-        _rivals, at_least=0.0, shown=points, beside=_rivals_cacc,
+        _rivals, at_least=0.0, shown=points, beside=_rivals_cacc, lacks=_lacking("defense", "abl", "onion"),
     ),
     # The paper tests attackers on data alone. A model has no ASR to remove where only the merge obeys, or where a long vector
     # broke it: so the claim is on what is left, and a removal of 75 % leaves a quarter at most.
@@ -185,7 +213,7 @@ CLAIMS = (
         "without knowledge of the attack, even if the attacker expects the merge", "abstract", "14_limits",
         "the interval of the ASR that the average leaves above a clean model's lies below 25 points for every attacker of one "
         "model who knows of the merge; those of several models stand beside" + EVERY,
-        _expecting, at_most=SURVIVES, shown=points, beside=_several_uploads,
+        _expecting, at_most=SURVIVES, shown=points, beside=_several_uploads, reason=reason_of_attackers,
     ),
 )  # fmt: skip
 
@@ -197,6 +225,10 @@ def agreement_table(folder: Path) -> pd.DataFrame:
 
     Args:
         folder: where the notebooks wrote their tables; a claim whose table is not there has the verdict "not run".
+
+    Returns:
+        One row per claim: `claim, source, table, found, verdict, reason` (where we disagree, if a table gives one),
+        `we_agree_if`.
     """
     rows = []
     for claim in CLAIMS:
@@ -204,6 +236,7 @@ def agreement_table(folder: Path) -> pd.DataFrame:
         row = {"claim": claim.statement, "source": claim.source, "table": claim.table, "found": "", "verdict": NOT_RUN}
         if path.is_file():
             table = pd.read_csv(path)
-            row |= {"found": claim.found(table), "verdict": verdict(claim.parts(table), claim.at_least, claim.at_most)}
-        rows.append(row | {"we_agree_if": claim.rule})
+            row |= {"found": claim.found(table), "verdict": claim.judged(table)}
+        reason = claim.reason(folder) if row["verdict"] == DISAGREE else ""
+        rows.append(row | {"reason": reason, "we_agree_if": claim.rule})
     return pd.DataFrame(rows)

@@ -125,9 +125,11 @@ def test_tests_and_verdicts_are_copied_with_their_rules():
     bounds = {"mean_difference_low": 0.4, "mean_difference_high": 0.6}
     assert "| it falls | +50.0 [+40.0, +60.0] | 3 |" in said(grids.tests, [row | bounds])
     verdict = {"claim": "it falls", "verdict": "agree", "found": "50 %", "we_agree_if": "above 0", "table": "04_x"}
-    rows = [verdict, verdict | {"found": float("nan"), "verdict": "not run"}]
+    verdict["reason"] = float("nan")
+    rows = [verdict, verdict | {"found": float("nan"), "verdict": "not run"}, verdict | {"reason": "It does so."}]
     assert said(grids.verdicts, rows).splitlines()[2:] == [
-        "| it falls | **agree** | 50 % | above 0 |", "| it falls | **not run** | no table `04_x` | above 0 |"
+        "| it falls | **agree** | 50 % | above 0 |", "| it falls | **not run** | no table `04_x` | above 0 |",
+        "| it falls | **agree** | 50 %. It does so | above 0 |",
     ]  # fmt: skip
 
 

@@ -1,26 +1,32 @@
 """The comparison with the paper: every claim has intervals, a rule, and can be agreed to, refuted or left undecided."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.metrics.reduction import reduction_table
-from lib.tables.agreement import CLAIMS, agreement_table
+from lib.tables.agreement import ATTACKS, CLAIMS, TASKS, agreement_table
 
 
 def outcomes(share):
     return [1] * round(1000 * share) + [0] * round(1000 - 1000 * share)
 
 
-def reductions(merged_asr, cacc=0.9, tasks=("sst2", "olid"), spread=0.005, seeds=(0, 1, 2)):
-    """Table `04_reduction_other_domains` of a study in which every victim has an ASR of 1 above a floor of 0.1."""
+def reductions(merged_asr, cacc=0.9, tasks=TASKS, attacks=ATTACKS, spread=0.005, seeds=(0, 1, 2)):
+    """Table `04_reduction_other_domains` of a study in which every victim has an ASR of 1 above a floor of 0.1.
+
+    The merged ASR of the tasks alternates between the two that are given.
+    """
     rows = [
         {
-            **{"task": task, "attack": "badnet", "seed": seed, "hits": outcomes(asr + spread * (seed - 1))},
+            **{"task": task, "attack": attack, "seed": seed, "hits": outcomes(asr + spread * (seed - 1))},
             **{"correct": outcomes(cacc), "backdoored_correct": outcomes(0.9)},
             **{"backdoored_hits": outcomes(1), "floor_hits": outcomes(0.1)},
         }
-        for task, asr in zip(tasks, merged_asr, strict=True)
+        for task, asr in zip(tasks, cycle(merged_asr), strict=False)
+        for attack in attacks
         for seed in seeds
     ]
     return reduction_table(pd.DataFrame(rows))
@@ -53,6 +59,37 @@ def test_what_was_not_run_is_neither_agreement_nor_disagreement(tmp_path):
 def test_reductions_are_judged_by_their_rules(tmp_path, merged, cacc, spread, expected):
     found = agreement(tmp_path, **{"04_reduction_other_domains": reductions(merged, cacc, spread=spread)})
     assert found["verdict"].iloc[:5].tolist() == expected
+
+
+def test_a_claim_on_more_than_was_measured_is_refuted_by_a_part_and_never_agreed_to(tmp_path):
+    part = {"tasks": ("sst2", "olid"), "attacks": ("badnet",)}
+    found = agreement(tmp_path, **{"04_reduction_other_domains": reductions((0.15, 0.12), 0.91, **part)}).iloc[:5]
+    assert found["verdict"].tolist() == ["undecided"] * 5
+    assert found["found"].str.endswith("; not measured: agnews, qnli").tolist() == [True] * 4 + [False]
+    assert found["found"].iloc[4].endswith("; not measured: insertsent, syntactic, lws, bite")
+    found = agreement(tmp_path, **{"04_reduction_other_domains": reductions((0.80, 0.80), 0.80, **part)}).iloc[:5]
+    assert found["verdict"].tolist() == ["undecided", "undecided", "disagree", "disagree", "disagree"]
+
+
+def test_where_we_disagree_the_reason_comes_from_other_tables(tmp_path):
+    changes = {"merge": 0.015, "weak partners": -0.048, "other domain": -0.009, "all": -0.042}
+    parts = [
+        {"task": task, "measure": measure, "part": part, "change": (1 if task == "sst2" else -0.5) * change}
+        for task in ("sst2", "agnews")
+        for measure in ("cacc", "asr")
+        for part, change in changes.items()
+    ]
+    tables = {"04_reduction_other_domains": reductions((0.15, 0.12), 0.80), "17_parts": pd.DataFrame(parts)}
+    told = agreement(tmp_path, **tables)["reason"]
+    assert told.iloc[2] == told.iloc[1]
+    assert told.iloc[2] == (
+        "sst2: the weakness of the partners makes -4.8 points of CACC, the merge itself +1.5 points, their domain -0.9 points "
+        "(17_parts). agnews: the merge itself makes -0.8 points of CACC, the weakness of the partners +2.4 points, "
+        "their domain +0.4 points (17_parts)."
+    )
+    assert not told.drop(told.index[[1, 2]]).any()  # nothing to explain
+    (tmp_path / "17_parts.csv").unlink()
+    assert not agreement(tmp_path, **{"04_reduction_other_domains": tables["04_reduction_other_domains"]})["reason"].any()
 
 
 def test_one_seed_decides_nothing(tmp_path):
@@ -92,7 +129,9 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     alone = seeded([together | {"n_models": 1, "asr": 1.0}, together | {"asr": 0.2}], "asr")
     columns = ["architecture", "n_models", "backdoored_asr", "asr", "asr_floor"]
     rows = [["a", 1, 1.0, 1.0, 0.1], ["a", 3, 1.0, 0.2, 0.1], ["b", 3, 1.0, 0.2, 0.1], ["weak", 3, 0.15, 0.1, 0.1]]
-    small = seeded(pd.DataFrame(rows, columns=columns).assign(recipe="common"), "asr")
+    small = pd.DataFrame(rows, columns=columns).assign(recipe="common")
+    small["model_type"] = small["architecture"].map({"a": "bert", "b": "llama", "weak": "llama"})
+    small = seeded(small, "asr")
     rivals = pd.DataFrame({"defense": ["average", "abl", "onion"], "asr": [0.1, 0.8, 0.5], "cacc": [0.9, 0.91, 0.88]})
     rivals = pd.concat([rivals.assign(seed=seed, asr=rivals["asr"] + 0.01 * seed) for seed in range(3)])
     tables = {"05_methods": methods, "08_backdoored": alone, "11_architectures": small, "12_defenses": rivals}
@@ -101,6 +140,11 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     assert "CACC of onion minus that of the average -2.0 points" in found["found"].iloc[3]
     assert "weak" not in found["found"].iloc[1]  # it adds too little to the floor
     assert found["found"].iloc[2].startswith("weight average minus Fisher -2.0 points [-2.0 points, -2.0 points]")
+
+    lacking = {"11_architectures": small[small["model_type"] == "bert"], "12_defenses": rivals[rivals["defense"] != "abl"]}
+    found = agreement(tmp_path, **lacking).iloc[[6, 8]]
+    assert found["verdict"].tolist() == ["undecided"] * 2
+    assert [text.split("; ")[-1] for text in found["found"]] == ["not measured: a decoder", "not measured: abl"]
 
     tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.1 * (methods["variant"] == "TIES"))
     tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.4)
@@ -159,3 +203,15 @@ def test_what_is_left_is_told_of_every_attacker_and_of_those_with_several_models
     assert first.startswith("scaled (scale 2) +10.0 points [+7.5 points, +12.5 points]")
     assert second.startswith("merge_aware (shadows 2) +15.0 points")
     assert [each.split(" +")[0] for each in others] == ["collusion (n_backdoored 3)"]
+
+
+def test_why_attackers_survive_is_told_by_a_merge_that_limits_rows(tmp_path):
+    clipped = attackers(("scaled", '{"scale": 5}', 1, 1, 0.05), ("merge_aware", "{}", 2, 1, 0.45), rule="row_clipped_average")
+    table = pd.concat([attackers(SURVIVING, ("merge_aware", "{}", 2, 1, 0.7), *NOT_JUDGED), clipped])
+    assert agreement(tmp_path, **{"14_limits": table})["reason"][EXPECTING] == (
+        "An average sets no limit to what one model adds: these attackers keep +80.0 points on average, and +25.0 points if "
+        "the length of every row's update is limited (row_clipped_average, 14_limits). Then merge_aware keeps most, "
+        "+45.0 points."
+    )
+    alone = attackers(SURVIVING)  # no such merge was run
+    assert agreement(tmp_path, **{"14_limits": alone}).loc[EXPECTING, ["verdict", "reason"]].tolist() == ["disagree", ""]
