@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.metrics import most_models
 from lib.plots.style import task_title
 from lib.reports.overview import REAL, SEEDED
 from lib.reports.reading import percent, read
@@ -38,28 +39,35 @@ def _other_domains(figures: Path) -> Iterator[str]:
 
 
 def _own_task(figures: Path) -> Iterator[str]:
-    averages, partners = (read(figures / SEEDED, name) for name in ("04_reduction_same_task", "17_partners"))
-    if averages is None or partners is None:
+    names = ("reduction_same_task", "partners", "merging")
+    averages, partners, merging = (read(figures / SEEDED, f"04_{name}") for name in names)
+    if averages is None or partners is None or merging is None:
         return
-    mean = averages.iloc[-1]
+    mean, accuracies = averages.iloc[-1], partners.groupby("partners")["cacc"].mean()
     goal = "reached" if mean["removed_share"] >= LEAST_REMOVED and mean["cacc_change"] >= -MOST_PAID else "not reached"
-    strong, weak = (partners[partners["partners"] == kind] for kind in (STRONG, DOMAINS))
-    alone = [percent(rows["partner_cacc"].mean()) for rows in (weak, strong)]
-    buys = 100 * (strong["cacc"] - strong["partners_only_cacc"]).mean()
+    averaged = most_models(merging, STRONG)
+    buys = 100 * (averaged["cacc"] - averaged["partners_only_cacc"]).mean()
     yield (
         f"**What we recommend for a suspicious model**: {N_PARTNERS} well-trained models of the same task and the same "
         f"pretrained model, all with equal weight: {_pair(averages)}. The goal of {100 * LEAST_REMOVED:.0f} % at "
-        f"{100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of the task ({alone[0]} % CACC alone, these "
-        f"{alone[1]} %){_cause(partners)}. Who has such partners should ask whether the suspicious model is needed at all: "
-        f"beside the partners alone it changes the CACC by {buys:+.1f} points."
+        f"{100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of the task "
+        f"({percent(accuracies[DOMAINS])} % CACC alone, these {percent(accuracies[STRONG])} %){_cause(figures)}. Who has such "
+        f"partners should ask whether the suspicious model is needed at all: beside the partners alone it changes the CACC by "
+        f"{buys:+.1f} points."
     )
 
 
-def _cause(partners: pd.DataFrame) -> str:
-    """Whether the weakness of other domains' models is the largest part of their price, by an interval below zero."""
-    parts = deciding_parts(partners).query("measure == 'cacc'").set_index("part")
-    is_cause = parts.loc[list(CAUSES), "change"].idxmin() == WEAKNESS and parts.loc[WEAKNESS, "change_high"] < 0
-    return ", and that is their price (notebook 17)" if is_cause else ""
+def _cause(figures: Path) -> str:
+    """Where the weakness of other domains' models is the largest part of their price, by an interval below zero."""
+    table = read(figures / SEEDED, "17_partners")
+    if table is None:
+        return ""
+    tasks = []
+    for task, of_task in deciding_parts(table).query("measure == 'cacc'").groupby("task", sort=False):
+        parts = of_task.set_index("part")
+        if parts.loc[list(CAUSES), "change"].idxmin() == WEAKNESS and parts.loc[WEAKNESS, "change_high"] < 0:
+            tasks.append(task_title(str(task)))
+    return f", and on {', '.join(tasks)} that is their price (notebook 17)" if tasks else ""
 
 
 def _pair(averages: pd.DataFrame) -> str:

@@ -122,12 +122,9 @@ def test_every_number_on_real_data_is_in_the_tables():
         changes = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
         pairs.append([*shown(mean["removed_share"]), *changes, str(n_attacks), str(mean["n_seeds"])])
     assert items[0] == pairs[0] + pairs[1]
-    partners = seeded("17_partners")
-    strong, weak = (partners.query(f"partners == '{kind}'") for kind in ("same_task", "other_domains"))
-    buys, alone = (
-        100 * (strong["cacc"] - strong["partners_only_cacc"]).mean(),
-        shown(*(r["partner_cacc"].mean() for r in (weak, strong))),
-    )
+    partners, merging = seeded("04_partners"), seeded("04_merging").query("partners == 'same_task' and n_models == 5")
+    alone = shown(*(partners.query(f"partners == '{kind}'")["cacc"].mean() for kind in ("other_domains", "same_task")))
+    buys = 100 * (merging["cacc"] - merging["partners_only_cacc"]).mean()
     assert items[1] == ["4", *pairs[2], "90", "1", *alone, "17", f"{buys:+.1f}"]
     means = table("small", "12_defenses").groupby("defense")[["excess_asr", "cacc_change"]].mean()
     average, before = means.loc["average"], means.loc["none"]
