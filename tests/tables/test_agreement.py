@@ -144,7 +144,10 @@ def test_backdoored_partners_architectures_and_methods_are_judged_by_their_rules
     lacking = {"11_architectures": small[small["model_type"] == "bert"], "12_defenses": rivals[rivals["defense"] != "abl"]}
     found = agreement(tmp_path, **lacking).iloc[[6, 8]]
     assert found["verdict"].tolist() == ["undecided"] * 2
-    assert [text.split("; ")[-1] for text in found["found"]] == ["not measured: a decoder", "not measured: abl"]
+    assert [text.split("; ")[-1] for text in found["found"]] == ["not measured: a decoder", "not measured: ABL"]
+
+    masked = agreement(tmp_path, **{"12_defenses": rivals.replace("onion", "onion_masked")}).iloc[8]
+    assert masked["verdict"] == "agree" and "ASR of onion_masked minus that of the average +40.0 points" in masked["found"]
 
     tables["05_methods"] = methods.assign(asr=methods["asr"] + 0.1 * (methods["variant"] == "TIES"))
     tables["08_backdoored"] = alone.assign(asr=alone["asr"] + 0.4)
