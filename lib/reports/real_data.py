@@ -97,5 +97,16 @@ def _rivals(figures: Path) -> Iterator[str]:
 
 
 def _size(cells: pd.DataFrame, n_seeds: float) -> str:
-    tasks, n = ", ".join(task_title(task) for task in dict.fromkeys(cells["task"])), cells["attack"].nunique()
-    return f"{tasks}; {n} attack{'s' if n > 1 else ''}, {n_seeds:.0f} seed{'s' if n_seeds > 1 else ''}"
+    """How much was measured.
+
+    >>> _size(pd.DataFrame({"task": ["sst2", "olid"], "attack": "bite"}), 3)
+    'SST-2, OLID; 1 attack, 3 seeds'
+    >>> _size(pd.DataFrame({"task": ["sst2", "sst2", "olid"], "attack": ["lws", "bite", "bite"]}), 1)
+    'SST-2 with 2, OLID with 1 attack; 1 seed'
+    """
+    n_attacks = {task_title(str(task)): n for task, n in cells.groupby("task", sort=False)["attack"].nunique().items()}
+    *_, last = n_attacks.values()
+    seeds, attacks = f"{n_seeds:.0f} seed{'s' if n_seeds > 1 else ''}", f"attack{'s' if last > 1 else ''}"
+    if len(set(n_attacks.values())) == 1:
+        return f"{', '.join(n_attacks)}; {last} {attacks}, {seeds}"
+    return f"{', '.join(f'{task} with {n}' for task, n in n_attacks.items())} {attacks}; {seeds}"
