@@ -54,7 +54,7 @@ PLACES = {
     "all_tasks/pocket": "notebook 12 on all four tasks instead of one",
     "all_rows/pocket": "notebook 14 with all attackers and what triggers are made of, notebook 15 with all students",
     "small": "real data with a small real encoder, one seed, a subset for CPU",
-    "three_seeds/small": "real SST-2 with three seeds and three attacks, notebooks 04, 17 and 90",
+    "three_seeds/small": "real SST-2 and OLID with three seeds, notebooks 04 and 90; SST-2 alone, notebook 17",
     "published/small": "real data, one seed; poisoned texts of the literature where there are some",
 }
 MAIN = ("pocket", "small")

@@ -17,6 +17,7 @@ from lib.tables.defenses import MERGE, NONE, defense_means
 NOT_RUN = "On real data it was not run."
 WEAKNESS = "weak partners"  # of the parts of the price
 LEAST_REMOVED, MOST_PAID = 0.90, 0.01  # the goal: so much of the removable ASR at so much of CACC
+CLAIMED = 0.75  # what the paper says that a merge removes, on average
 RIVALS = {"abl": "ABL", "onion_masked": "ONION", "cube": "CUBE", "fine_tune_clean": "fine-tuning on clean texts"}
 
 
@@ -35,7 +36,10 @@ def _other_domains(figures: Path) -> Iterator[str]:
     if found:
         is_paid = all(table.iloc[-1]["cacc_change_high"] < 0 for table in found)  # as in the answer: the interval decides
         verdict = "it is not free" if is_paid else "the price is undecided"
-        yield f"**With partners from other domains {verdict}**: {'; '.join(map(_pair, found))}."
+        tasks = _tasks(found[-1])
+        left = [task_title(task) for task in tasks.index[tasks["removed_share_high"] < CLAIMED]]
+        rest = f" On {', '.join(left)} much of the attack is left (notebook 90 says why)." if left else ""
+        yield f"**With partners from other domains {verdict}**: {'; '.join(map(_pairs, found))}.{rest}"
 
 
 def _own_task(figures: Path) -> Iterator[str]:
@@ -43,13 +47,16 @@ def _own_task(figures: Path) -> Iterator[str]:
     averages, partners, merging = (read(figures / SEEDED, f"04_{name}") for name in names)
     if averages is None or partners is None or merging is None:
         return
-    mean, accuracies = averages.iloc[-1], partners.groupby("partners")["cacc"].mean()
-    goal = "reached" if mean["removed_share"] >= LEAST_REMOVED and mean["cacc_change"] >= -MOST_PAID else "not reached"
+    accuracies = partners.groupby("partners")["cacc"].mean()
+    tasks = _tasks(averages)
+    is_reached = (tasks["removed_share"] >= LEAST_REMOVED) & (tasks["cacc_change"] >= -MOST_PAID)
+    goals = {"reached": tasks.index[is_reached], "not reached": tasks.index[~is_reached]}
+    goal = " and ".join(f"{word} on {', '.join(map(task_title, names))}" for word, names in goals.items() if len(names))
     averaged = most_models(merging, STRONG)
     buys = 100 * (averaged["cacc"] - averaged["partners_only_cacc"]).mean()
     yield (
         f"**What we recommend for a suspicious model**: {N_PARTNERS} well-trained models of the same task and the same "
-        f"pretrained model, all with equal weight: {_pair(averages)}. The goal of {100 * LEAST_REMOVED:.0f} % at "
+        f"pretrained model, all with equal weight: {_pairs(averages)}. The goal of {100 * LEAST_REMOVED:.0f} % at "
         f"{100 * MOST_PAID:.0f} point is {goal}. Models of other domains know less of the task "
         f"({percent(accuracies[DOMAINS])} % CACC alone, these {percent(accuracies[STRONG])} %){_cause(figures)}. Who has such "
         f"partners should ask whether the suspicious model is needed at all: beside the partners alone it changes the CACC by "
@@ -70,12 +77,23 @@ def _cause(figures: Path) -> str:
     return f", and on {', '.join(tasks)} that is their price (notebook 17)" if tasks else ""
 
 
-def _pair(averages: pd.DataFrame) -> str:
-    """What the averages of a table such as `90_headline` remove, and what they cost, with the interval."""
+def _tasks(averages: pd.DataFrame) -> pd.DataFrame:
+    """The means of the tasks of a table such as `90_headline`, by the tasks' names."""
+    return averages[(averages["task"] != "all") & (averages["attack"] == "all")].set_index("task")
+
+
+def _pairs(averages: pd.DataFrame) -> str:
+    """What the averages of a table such as `90_headline` remove, and what they cost; where there are seeds, task by task."""
     mean, cells = averages.iloc[-1], averages[(averages["task"] != "all") & (averages["attack"] != "all")]
+    size = _size(cells, mean["n_seeds"])
+    if mean["n_seeds"] == 1:
+        return f"{_pair(mean)} ({size})"
+    return ", ".join(f"{task_title(str(task))} {_pair(row)}" for task, row in _tasks(averages).iterrows()) + f" ({size})"
+
+
+def _pair(mean: pd.Series) -> str:
     low, high = (f"{100 * mean[f'cacc_change_{end}']:+.1f}" for end in ("low", "high"))
-    change = f"{100 * mean['cacc_change']:+.1f} points [{low}, {high}]"
-    return f"{percent(mean['removed_share'])} % at {change} ({_size(cells, mean['n_seeds'])})"
+    return f"{percent(mean['removed_share'])} % at {100 * mean['cacc_change']:+.1f} points [{low}, {high}]"
 
 
 def _rivals(figures: Path) -> Iterator[str]:

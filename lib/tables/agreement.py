@@ -24,7 +24,7 @@ from lib.tables.claim_parts import (
     several_uploads,
 )
 from lib.tables.limits_findings import SURVIVES
-from lib.tables.reasons import reason_of_attackers, reason_of_the_price
+from lib.tables.reasons import reason_of_attackers, reason_of_the_price, reason_of_the_rest
 from lib.tables.verdicts import AGREE, DISAGREE, UNDECIDED, Part, verdict
 
 AGREEMENT = "90_agreement"  # the table's name
@@ -92,7 +92,7 @@ CLAIMS = (
     Claim(
         "on SST-2, OLID, AG News and QNLI alike", "abstract", "04_reduction_other_domains",
         "the interval of the removed share of every task lies above 75 %" + EVERY,
-        each_of("task", "removed_share"), at_least=0.75, lacks=lacking("task", *TASKS),
+        each_of("task", "removed_share"), at_least=0.75, lacks=lacking("task", *TASKS), reason=reason_of_the_rest,
     ),
     Claim(
         "without knowledge of the attack, whatever it is", "abstract", "04_reduction_other_domains",

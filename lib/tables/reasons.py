@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.metrics.reduction import most_models
 from lib.metrics.summary import points
 from lib.tables.deciding import CAUSES
 from lib.tables.limits_findings import ATTACKER, private_rows
 
-PARTS, LIMITS = "17_parts", "14_limits"
+MERGING, PARTS, LIMITS = "04_merging", "17_parts", "14_limits"
 CLIPPED = "row_clipped_average"
 
 
@@ -32,6 +33,27 @@ def _prices(parts: pd.DataFrame) -> Iterator[str]:
         worst = change[list(CAUSES)].idxmin()
         others = ", ".join(f"{CAUSES[part]} {points(change[part])}" for part in CAUSES if part != worst)
         yield f"{task}: {CAUSES[str(worst)]} makes {points(change[worst])} of CACC, {others} ({PARTS})."
+
+
+def reason_of_the_rest(folder: Path) -> str:
+    """How much of what is left after an average with other domains the model does without the trigger, too, task by task.
+
+    Args:
+        folder: where table `04_merging` lies; empty if it is not there.
+    """
+    path = folder / f"{MERGING}.csv"
+    return " ".join(_rests(most_models(pd.read_csv(path), "other_domains"))) if path.is_file() else ""
+
+
+def _rests(merged: pd.DataFrame) -> Iterator[str]:
+    columns = ["asr", "asr_untriggered", "clean_model_asr_untriggered", "backdoored_asr", "backdoored_asr_untriggered"]
+    for task, rate in merged.groupby("task", sort=False)[columns].mean().iterrows():
+        yield (
+            f"{task}: of the ASR of {rate['asr']:.1%} the average does {rate['asr_untriggered']:.1%} without the trigger, a "
+            f"clean model {rate['clean_model_asr_untriggered']:.1%}; the trigger itself adds "
+            f"{points(rate['asr'] - rate['asr_untriggered'])}, before "
+            f"{points(rate['backdoored_asr'] - rate['backdoored_asr_untriggered'])} ({MERGING})."
+        )
 
 
 def reason_of_attackers(folder: Path) -> str:

@@ -119,15 +119,24 @@ def n_attacks(cells):
 
 
 def test_every_number_on_real_data_is_in_the_tables():
-    items = [re.findall(NUMBER, re.sub(r"SST-2", "", line)) for line in block("real data").splitlines()]
+    lines = block("real data").splitlines()
+    items = [re.findall(NUMBER, re.sub(r"SST-2", "", line)) for line in lines]
     averages = [("small", "90_headline"), ("three_seeds/small", "90_headline"), ("three_seeds/small", "04_reduction_same_task")]
     pairs = []
     for averages_of in averages:
         rows = table(*averages_of)
         mean, cells = rows.iloc[-1], rows.query("attack != 'all' and task != 'all'")
-        changes = [f"{100 * mean[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
-        pairs.append([*shown(mean["removed_share"]), *changes, *n_attacks(cells), str(mean["n_seeds"])])
-    assert items[0] == pairs[0] + pairs[1]
+        means = rows.query("attack == 'all'").query("task != 'all'" if mean["n_seeds"] > 1 else "task == 'all'")
+        pairs.append([])
+        for _, row in means.iterrows():
+            changes = [f"{100 * row[f'cacc_change{end}']:+.1f}" for end in ("", "_low", "_high")]
+            pairs[-1] += [*shown(row["removed_share"]), *changes]
+        pairs[-1] += [*n_attacks(cells), str(mean["n_seeds"])]
+    by_task = seeded("04_reduction_same_task").query("attack == 'all' and task != 'all'").set_index("task")["removed_share"]
+    assert by_task["sst2"] > 0.9 > by_task["olid"] and "is reached on SST-2 and not reached on OLID" in lines[1]
+    by_task = seeded("90_headline").query("attack == 'all' and task != 'all'").set_index("task")["removed_share_high"]
+    assert by_task["sst2"] > 0.75 > by_task["olid"] and "On OLID much of the attack is left (notebook 90 says" in lines[0]
+    assert items[0] == [*pairs[0], *pairs[1], "90"]
     partners, merging = seeded("04_partners"), seeded("04_merging").query("partners == 'same_task' and n_models == 5")
     alone = shown(*(partners.query(f"partners == '{kind}'")["cacc"].mean() for kind in ("other_domains", "same_task")))
     buys = 100 * (merging["cacc"] - merging["partners_only_cacc"]).mean()

@@ -92,6 +92,24 @@ def test_where_we_disagree_the_reason_comes_from_other_tables(tmp_path):
     assert not agreement(tmp_path, **{"04_reduction_other_domains": tables["04_reduction_other_domains"]})["reason"].any()
 
 
+def test_what_is_left_on_a_task_is_told_with_and_without_the_trigger(tmp_path):
+    before = {"backdoored_asr": 0.99, "backdoored_asr_untriggered": 0.38, "clean_model_asr_untriggered": 0.36}
+    rows = [
+        {"task": "olid", "partners": kind, "n_models": n, "asr": asr, "asr_untriggered": 0.56, **before}
+        for kind, n, asr in (
+            ("same_task", 5, 0.4),
+            ("other_domains", 2, 0.95),
+            ("other_domains", 5, 0.75),
+            ("other_domains", 5, 0.85),
+        )
+    ]
+    tables = {"04_reduction_other_domains": reductions((0.80, 0.80)), "04_merging": pd.DataFrame(rows)}
+    assert agreement(tmp_path, **tables)["reason"]["on SST-2, OLID, AG News and QNLI alike"] == (
+        "olid: of the ASR of 80.0% the average does 56.0% without the trigger, a clean model 36.0%; the trigger itself adds "
+        "+24.0 points, before +61.0 points (04_merging)."
+    )
+
+
 def test_one_seed_decides_nothing(tmp_path):
     found = agreement(tmp_path, **{"04_reduction_other_domains": reductions((0.15, 0.12), seeds=(0,))})
     assert found["verdict"].iloc[:5].tolist() == ["undecided"] * 5
