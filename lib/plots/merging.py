@@ -38,7 +38,7 @@ def plot_merging(table: pd.DataFrame, subject: Subject = UNKNOWN) -> Figure:
         axis.set_xlabel(STEP, fontsize=8.5)
     axes[0][0].set_ylabel("rate on the test set (%)", fontsize=8.5)
     legend_below(figure, rates_legend(table, has_before=True), n_columns=3 if len(tasks) > 1 else 2)
-    title = f"Uniform averages of a backdoored model with clean ones: {over_attacks(table['attack'])}"
+    title = f"Uniform averages of a backdoored model with clean ones: {over_attacks(table['attack'], table['task'])}"
     return finish(figure, axes, title, table, subject)
 
 

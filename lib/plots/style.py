@@ -69,13 +69,20 @@ def colours_of(values: Iterable[Any]) -> dict[Any, tuple[float, float, float]]:
     return dict(zip(dict.fromkeys(values), cycle(OTHER_COLOURS), strict=False))
 
 
-def over_attacks(attacks: Iterable[str]) -> str:
-    """The one attack of a figure, or of how many its marks are means.
+def over_attacks(attacks: Iterable[str], tasks: Iterable[str] | None = None) -> str:
+    """The one attack of a figure, or of how many its marks are means; no number where a task has fewer than another.
 
     >>> over_attacks(["lws", "lws"]), over_attacks(["badnet", "lws"])
     ('LWS', 'mean of 2 attacks')
+    >>> over_attacks(["badnet", "lws", "lws"], ["sst2", "sst2", "olid"])
+    'mean over attacks'
     """
+    attacks = list(attacks)
     different = sorted(set(attacks))
+    if tasks is not None:
+        cells = set(zip(tasks, attacks, strict=True))
+        if len(cells) < len(different) * len({task for task, _ in cells}):
+            return "mean over attacks"
     return attack_title(different[0]) if len(different) == 1 else f"mean of {counted(different, 'attack')}"
 
 
