@@ -13,6 +13,7 @@ from lib.reports.overview import REAL, SEEDED
 from lib.reports.reading import percent, read
 from lib.tables.deciding import CAUSES, DOMAINS, N_PARTNERS, STRONG, deciding_parts
 from lib.tables.defenses import MERGE, NONE, defense_means
+from lib.tables.reasons import untriggered_rates
 
 NOT_RUN = "On real data it was not run."
 WEAKNESS = "weak partners"  # of the parts of the price
@@ -36,10 +37,22 @@ def _other_domains(figures: Path) -> Iterator[str]:
     if found:
         is_paid = all(table.iloc[-1]["cacc_change_high"] < 0 for table in found)  # as in the answer: the interval decides
         verdict = "it is not free" if is_paid else "the price is undecided"
-        tasks = _tasks(found[-1])
-        left = [task_title(task) for task in tasks.index[tasks["removed_share_high"] < CLAIMED]]
-        rest = f" On {', '.join(left)} much of the attack is left (notebook 90 says why)." if left else ""
-        yield f"**With partners from other domains {verdict}**: {'; '.join(map(_pairs, found))}.{rest}"
+        sentences = [f"**With partners from other domains {verdict}**: {'; '.join(map(_pairs, found))}.", *_rest(figures)]
+        yield " ".join(sentences)
+
+
+def _rest(figures: Path) -> Iterator[str]:
+    """Tasks on which less is gone than the paper says, by an interval, and how much of the rest needs no trigger."""
+    averages, merging = (read(figures / SEEDED, name) for name in ("90_headline", "04_merging"))
+    if averages is None or merging is None:
+        return
+    tasks, rates = _tasks(averages), untriggered_rates(merging)
+    for task in tasks.index[tasks["removed_share_high"] < CLAIMED]:
+        asr, untriggered, clean = map(percent, rates.loc[task, ["asr", "asr_untriggered", "clean_model_asr_untriggered"]])
+        yield (
+            f"On {task_title(task)} much is left, an ASR of {asr} %: without the trigger the average sends {untriggered} % of "
+            f"these texts to the target, a clean model {clean} %."
+        )
 
 
 def _own_task(figures: Path) -> Iterator[str]:

@@ -51,7 +51,7 @@ def write_agreements(figures: Path) -> list[Path]:
         What was written: nothing for a profile of which notebook 90 never ran.
     """
     written = []
-    for path in sorted(figures.rglob(f"{AGREEMENT}.csv")):
+    for path in sorted([*figures.glob(f"*/{AGREEMENT}.csv"), *figures.glob(f"*/*/{AGREEMENT}.csv")]):
         table = agreement_table(path.parent)
         path.write_text(table.to_csv(index=False), encoding="utf-8")
         path.with_suffix(".md").write_text(table.to_markdown(index=False) + "\n", encoding="utf-8")

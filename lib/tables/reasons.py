@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.metrics.reduction import most_models
 from lib.metrics.summary import points
-from lib.tables.deciding import CAUSES
+from lib.tables.deciding import CAUSES, DOMAINS
 from lib.tables.limits_findings import ATTACKER, private_rows
 
 MERGING, PARTS, LIMITS = "04_merging", "17_parts", "14_limits"
@@ -42,12 +42,21 @@ def reason_of_the_rest(folder: Path) -> str:
         folder: where table `04_merging` lies; empty if it is not there.
     """
     path = folder / f"{MERGING}.csv"
-    return " ".join(_rests(most_models(pd.read_csv(path), "other_domains"))) if path.is_file() else ""
+    return " ".join(_rests(untriggered_rates(pd.read_csv(path)))) if path.is_file() else ""
 
 
-def _rests(merged: pd.DataFrame) -> Iterator[str]:
+def untriggered_rates(merging: pd.DataFrame) -> pd.DataFrame:
+    """Mean ASR with and without the trigger, task by task, of the largest averages with other domains in table `04_merging`.
+
+    Returns:
+        `asr, asr_untriggered, clean_model_asr_untriggered, backdoored_asr, backdoored_asr_untriggered`, by task.
+    """
     columns = ["asr", "asr_untriggered", "clean_model_asr_untriggered", "backdoored_asr", "backdoored_asr_untriggered"]
-    for task, rate in merged.groupby("task", sort=False)[columns].mean().iterrows():
+    return most_models(merging, DOMAINS).groupby("task", sort=False)[columns].mean()
+
+
+def _rests(rates: pd.DataFrame) -> Iterator[str]:
+    for task, rate in rates.iterrows():
         yield (
             f"{task}: of the ASR of {rate['asr']:.1%} the average does {rate['asr_untriggered']:.1%} without the trigger, a "
             f"clean model {rate['clean_model_asr_untriggered']:.1%}; the trigger itself adds "

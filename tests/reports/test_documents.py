@@ -135,8 +135,10 @@ def test_every_number_on_real_data_is_in_the_tables():
     by_task = seeded("04_reduction_same_task").query("attack == 'all' and task != 'all'").set_index("task")["removed_share"]
     assert by_task["sst2"] > 0.9 > by_task["olid"] and "is reached on SST-2 and not reached on OLID" in lines[1]
     by_task = seeded("90_headline").query("attack == 'all' and task != 'all'").set_index("task")["removed_share_high"]
-    assert by_task["sst2"] > 0.75 > by_task["olid"] and "On OLID much of the attack is left (notebook 90 says" in lines[0]
-    assert items[0] == [*pairs[0], *pairs[1], "90"]
+    assert by_task["sst2"] > 0.75 > by_task["olid"] and lines[0].count("much is left") == lines[0].count("On OLID") == 1
+    left = seeded("04_merging").query("task == 'olid' and partners == 'other_domains' and n_models == 5")
+    rates = left[["asr", "asr_untriggered", "clean_model_asr_untriggered"]].mean()
+    assert items[0] == [*pairs[0], *pairs[1], *shown(*rates)]
     partners, merging = seeded("04_partners"), seeded("04_merging").query("partners == 'same_task' and n_models == 5")
     alone = shown(*(partners.query(f"partners == '{kind}'")["cacc"].mean() for kind in ("other_domains", "same_task")))
     buys = 100 * (merging["cacc"] - merging["partners_only_cacc"]).mean()

@@ -88,6 +88,8 @@ def test_where_we_disagree_the_reason_comes_from_other_tables(tmp_path):
         "their domain +0.4 points (17_parts)."
     )
     assert not told.drop(told.index[[1, 2]]).any()  # nothing to explain
+    agreed = agreement(tmp_path, **tables | {"04_reduction_other_domains": reductions((0.15, 0.12), 0.91)})
+    assert agreed["verdict"].iloc[2] == "agree" and not agreed["reason"].any()
     (tmp_path / "17_parts.csv").unlink()
     assert not agreement(tmp_path, **{"04_reduction_other_domains": tables["04_reduction_other_domains"]})["reason"].any()
 
